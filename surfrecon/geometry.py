@@ -1,0 +1,265 @@
+"""Scans, meshes and the similarity between frames: frozen dataclasses of numpy arrays, checked on creation.
+
+Letters: N points, V vertices, F faces. World frame: float64, the input's own units and axes. Unit frame: the box [-1, 1]^3.
+Faces are counter-clockwise from outside; normals point outward. Colours are sRGB in [0, 1], as files hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from surfrecon.errors import InputError
+
+UNIT_HALF_SIDE = 0.85  # half of the object's longest side in the unit frame: leaves room for caps over holes
+CORE_QUANTILE = 0.05  # the box between these quantiles of each axis is taken to be object, not outlier
+CORE_GROWTH = 1.0  # points within this many core sides of the core box still count as object
+SPACING_NEIGHBOURS = 8
+SPACING_SAMPLE = 20_000  # points whose neighbours are looked up; more would not change the median
+
+
+def _array(name: str, value, *, rows: int | None, columns: int | None, dtype) -> np.ndarray:
+    """A read-only contiguous array of the wanted shape and dtype, or an InputError that says what was given."""
+    try:
+        array = np.ascontiguousarray(value, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be numbers, got {type(value).__name__}: {error}") from None
+    wanted = (rows,) if columns is None else (rows, columns)
+    if array.ndim != len(wanted) or any(w is not None and w != s for w, s in zip(wanted, array.shape)):
+        text = ", ".join("any" if w is None else str(w) for w in wanted)
+        raise InputError(f"{name} must have shape ({text}), got {array.shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
+        raise InputError(f"{name} must be finite, got NaN or infinity in {bad} of {len(array)} rows")
+    array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+def _attributes(item, rows: int) -> None:
+    """Check the per-row attributes that PointCloud and Mesh share."""
+    for name, columns in (("normals", 3), ("colors", 3)):
+        value = getattr(item, name)
+        if value is not None:
+            dtype = np.float64 if name == "normals" else np.float32
+            object.__setattr__(item, name, _array(name, value, rows=rows, columns=columns, dtype=dtype))
+    scalars = {}
+    for name, value in item.scalars.items():
+        array = np.ascontiguousarray(value)
+        if array.shape != (rows,) or array.dtype.kind not in "iufb":
+            raise InputError(f"scalar field {name!r} must be {rows} numbers, got shape {array.shape} of {array.dtype}")
+        scalars[name] = array
+    object.__setattr__(item, "scalars", scalars)
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """The map x -> scale * rotation @ x + translation between two frames, in float64.
+
+    Attributes:
+        scale: > 0, target units per source unit.
+        translation: (3,) in target units.
+        rotation: (3, 3) proper rotation.
+    """
+
+    scale: float = 1.0
+    translation: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
+
+    def __post_init__(self):
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise InputError(f"the scale of a similarity must be > 0, got {self.scale}")
+        object.__setattr__(self, "scale", float(self.scale))
+        object.__setattr__(self, "translation", _array("translation", self.translation, rows=3, columns=None, dtype=float))
+        object.__setattr__(self, "rotation", _array("rotation", self.rotation, rows=3, columns=3, dtype=float))
+
+    @classmethod
+    def fit(cls, scan: PointCloud) -> Similarity:
+        """unit_from_world for a scan: its longest side becomes 2 * UNIT_HALF_SIDE, centred in the unit box.
+
+        Robust: the box is that of the points near the central 90 % of each axis, so that outliers at 100 times the object's size don't
+        shrink it.
+        """
+        low, high = object_bounds(scan.points)
+        side = float((high - low).max())
+        magnitude = float(np.abs(np.stack([low, high])).max())
+        if side <= 64 * np.finfo(float).eps * magnitude:
+            raise InputError(f"all {len(scan.points)} points lie at one place: a surface needs points that differ")
+        scale = 2 * UNIT_HALF_SIDE / side
+        return cls(scale, -scale * (low + high) / 2)
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """(N, 3) positions in the target frame."""
+        # Scaled after centring: (x - c) is exact for nearby floats, so large offsets cost no digits.
+        centre = -self.rotation.T @ self.translation / self.scale
+        return self.scale * ((np.asarray(points, float) - centre) @ self.rotation.T)
+
+    def directions(self, vectors: np.ndarray) -> np.ndarray:
+        """(N, 3) directions in the target frame; lengths are kept."""
+        return np.asarray(vectors, float) @ self.rotation.T
+
+    def inverse(self) -> Similarity:
+        rotation = self.rotation.T
+        return Similarity(1 / self.scale, -(rotation @ self.translation) / self.scale, rotation)
+
+    def matrix(self) -> np.ndarray:
+        """(4, 4) homogeneous matrix."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.scale * self.rotation
+        matrix[:3, 3] = self.translation
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """A scan: positions and whatever else the sensor gave.
+
+    Attributes:
+        points: (N, 3) float64.
+        normals: (N, 3) unit or zero ("unknown"), or None.
+        colors: (N, 3) float32 sRGB in [0, 1], or None.
+        scalars: name -> (N,) numbers, in the dtype of the file.
+        origins: (N, 3) position of the sensor that saw each point, or None.
+        crs: the coordinate reference system's text, passed through unread.
+    Raises:
+        InputError: wrong shapes, NaN or infinity.
+    """
+
+    points: np.ndarray
+    normals: np.ndarray | None = None
+    colors: np.ndarray | None = None
+    scalars: Mapping[str, np.ndarray] = field(default_factory=dict)
+    origins: np.ndarray | None = None
+    crs: str | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "points", _array("points", self.points, rows=None, columns=3, dtype=np.float64))
+        _attributes(self, len(self.points))
+        if self.origins is not None:
+            origins = _array("origins", self.origins, rows=len(self.points), columns=3, dtype=np.float64)
+            object.__setattr__(self, "origins", origins)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def bounds(self) -> np.ndarray:
+        """(2, 3) lowest and highest corner."""
+        return np.stack([self.points.min(0), self.points.max(0)])
+
+    def spacing(self) -> float:
+        """Typical distance between neighbouring points: the side of the square that one point stands for, in the points' units.
+
+        Median over points of sqrt(pi d_k^2 / k), d_k the distance to the k-th neighbour: area per point of an even sampling of a surface.
+        """
+        from scipy.spatial import cKDTree
+
+        k = min(SPACING_NEIGHBOURS, len(self) - 1)
+        if k < 1:
+            raise InputError(f"spacing needs at least 2 points, got {len(self)}")
+        step = max(1, len(self) // SPACING_SAMPLE)
+        distance = cKDTree(self.points).query(self.points[::step], [k + 1], workers=-1)[0][:, 0]
+        return float(np.median(distance) * np.sqrt(np.pi / k))
+
+    def transformed(self, target_from_source: Similarity) -> PointCloud:
+        return replace(
+            self,
+            points=target_from_source.points(self.points),
+            normals=None if self.normals is None else target_from_source.directions(self.normals),
+            origins=None if self.origins is None else target_from_source.points(self.origins),
+        )
+
+    def __getitem__(self, rows) -> PointCloud:
+        """The points that a slice, a mask or an index array selects, with everything they carry."""
+        pick = lambda value: None if value is None else value[rows]
+        return replace(
+            self,
+            points=self.points[rows],
+            normals=pick(self.normals),
+            colors=pick(self.colors),
+            origins=pick(self.origins),
+            scalars={name: value[rows] for name, value in self.scalars.items()},
+        )
+
+
+Scan = PointCloud  # Views and ViewSequence join it with the image methods
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A triangle mesh and what its vertices carry.
+
+    Attributes:
+        vertices: (V, 3) float64.
+        faces: (F, 3) int64 rows of vertices, counter-clockwise from outside.
+        normals: (V, 3) unit, outward, or None.
+        colors: (V, 3) float32 sRGB in [0, 1], or None.
+        scalars: name -> (V,) numbers, `confidence` in [0, 1] among them after a reconstruction.
+        crs: passed through from the scan.
+    Raises:
+        InputError: wrong shapes, NaN or infinity, a face that names a vertex that isn't there.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    normals: np.ndarray | None = None
+    colors: np.ndarray | None = None
+    scalars: Mapping[str, np.ndarray] = field(default_factory=dict)
+    crs: str | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "vertices", _array("vertices", self.vertices, rows=None, columns=3, dtype=np.float64))
+        object.__setattr__(self, "faces", _array("faces", self.faces, rows=None, columns=3, dtype=np.int64))
+        if len(self.faces) and not (0 <= self.faces.min() and self.faces.max() < len(self.vertices)):
+            bad = int(self.faces.max() if self.faces.min() >= 0 else self.faces.min())
+            raise InputError(f"a face names vertex {bad}, but there are {len(self.vertices)} vertices")
+        _attributes(self, len(self.vertices))
+
+    def bounds(self) -> np.ndarray:
+        """(2, 3) lowest and highest corner."""
+        return np.stack([self.vertices.min(0), self.vertices.max(0)])
+
+    def triangles(self) -> np.ndarray:
+        """(F, 3, 3) corner positions."""
+        return self.vertices[self.faces]
+
+    def area_vectors(self) -> np.ndarray:
+        """(F, 3) normal of each face times its area."""
+        a, b, c = np.moveaxis(self.triangles(), 1, 0)
+        return np.cross(b - a, c - a) / 2
+
+    def area(self) -> float:
+        return float(np.linalg.norm(self.area_vectors(), axis=1).sum())
+
+    def volume(self) -> float:
+        """Signed volume: positive for a closed mesh whose faces are counter-clockwise from outside."""
+        if not len(self.faces):
+            return 0.0
+        a, b, c = np.moveaxis(self.triangles() - self.vertices.mean(0), 1, 0)
+        return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+
+    def vertex_normals(self) -> np.ndarray:
+        """(V, 3) unit normals: the mean of the faces around each vertex, weighted by area; zero where there is none."""
+        normals = np.zeros((len(self.vertices), 3))
+        vectors = self.area_vectors()
+        for axis in range(3):
+            normals[:, axis] = np.bincount(self.faces.ravel(), np.repeat(vectors[:, axis], 3), len(self.vertices))
+        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(float).tiny)
+
+    def transformed(self, target_from_source: Similarity) -> Mesh:
+        return replace(
+            self,
+            vertices=target_from_source.points(self.vertices),
+            normals=None if self.normals is None else target_from_source.directions(self.normals),
+        )
+
+
+def object_bounds(points: np.ndarray) -> np.ndarray:
+    """(2, 3) box of the points that belong to the object: those within one core side of the core box (see CORE_QUANTILE)."""
+    if len(points) == 0:
+        raise InputError("the scan holds no points")
+    low, high = np.quantile(points, [CORE_QUANTILE, 1 - CORE_QUANTILE], axis=0)
+    margin = CORE_GROWTH * (high - low).max()
+    kept = points[((points >= low - margin) & (points <= high + margin)).all(axis=1)]
+    return np.stack([kept.min(0), kept.max(0)])

@@ -1,0 +1,93 @@
+"""Run: where and how one reconstruction computes, whom it tells, and what it has seen so far."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("surfrecon")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One sign of progress, handed to Run.on_step.
+
+    Attributes:
+        stage: which part of the work ("orient", "fit 128", "extract" ...).
+        done, total: how far, in the stage's own count; total 0 where it isn't known.
+        facts: figures worth showing (loss, residual ...).
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """The surroundings of one run. Nothing in it changes what is computed except device, seed and backend.
+
+    Attributes:
+        device: "auto", "cpu", "cuda" or any name torch knows; auto takes a GPU where there is one.
+        seed: every random number comes from it.
+        threads: CPU threads of torch; None leaves torch's choice.
+        backend: "auto" or the name of one backend for every op.
+        folder: where checkpoints, settings and reports go; None writes nothing.
+        on_step: called with a Step; may raise KeyboardInterrupt to stop.
+        timings: stage -> seconds, filled as stages end.
+        warnings: sentences a user should read, in order.
+        facts: what the stages found out (noise, share of confident sides ...), for the report.
+    """
+
+    device: str = "auto"
+    seed: int = 0
+    threads: int | None = None
+    backend: str = "auto"
+    folder: Path | None = None
+    on_step: Callable[[Step], None] | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def torch_device(self) -> torch.device:
+        import torch
+
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def generator(self) -> torch.Generator:
+        """A fresh generator on the run's device, seeded by the run."""
+        import torch
+
+        return torch.Generator(self.torch_device()).manual_seed(self.seed)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage (times of the same name add up) and announce it."""
+        self.step(name)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+            log.debug("%s: %.2f s", name, self.timings[name])
+
+    def step(self, stage: str, done: int = 0, total: int = 0, **facts: float) -> None:
+        if self.on_step is not None:
+            self.on_step(Step(stage, done, total, facts))
+
+    def warn(self, sentence: str) -> None:
+        """Keep a warning for the report and log it once."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+            log.warning("%s", sentence)
