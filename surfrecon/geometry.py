@@ -6,7 +6,7 @@ Faces are counter-clockwise from outside; normals point outward. Colours are sRG
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -181,6 +181,29 @@ class PointCloud:
             origins=pick(self.origins),
             scalars={name: value[rows] for name, value in self.scalars.items()},
         )
+
+
+def merge(clouds: Sequence[PointCloud]) -> PointCloud:
+    """The points of several scans of one frame, in order, with the attributes that all of them have.
+
+    Raises:
+        InputError: no scan, or scans that name different coordinate reference systems.
+    """
+    if not clouds:
+        raise InputError("there is no scan to merge")
+    systems = {cloud.crs for cloud in clouds} - {None}
+    if len(systems) > 1:
+        raise InputError(f"scans in {len(systems)} different coordinate reference systems cannot be merged: bring them into one first")
+    join = lambda parts: None if any(part is None for part in parts) else np.concatenate(parts)
+    shared = [name for name in clouds[0].scalars if all(name in cloud.scalars for cloud in clouds)]
+    return PointCloud(
+        join([cloud.points for cloud in clouds]),
+        normals=join([cloud.normals for cloud in clouds]),
+        colors=join([cloud.colors for cloud in clouds]),
+        scalars={name: join([cloud.scalars[name] for cloud in clouds]) for name in shared},
+        origins=join([cloud.origins for cloud in clouds]),
+        crs=next(iter(systems), None),
+    )
 
 
 Scan = PointCloud  # Views and ViewSequence join it with the image methods

@@ -1,0 +1,128 @@
+"""Scans and meshes in and out of files: one file per format family, chosen by suffix and imported on use.
+
+Readers check what a header promises against the file before they take memory; every failure is an InputError of one sentence that names
+the file. Writers leave the whole file or none (see atomic.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from surfrecon.errors import InputError, ResourceError, SurfreconError
+from surfrecon.geometry import Mesh, PointCloud
+
+log = logging.getLogger("surfrecon")
+
+SCAN_READERS = {
+    ".ply": "ply:read_scan",
+    ".las": "las:read_scan",
+    ".laz": "las:read_scan",
+    ".xyz": "text:read_scan",
+    ".txt": "text:read_scan",
+    ".asc": "text:read_scan",
+    ".csv": "text:read_scan",
+    ".pts": "text:read_scan",
+    ".npy": "arrays:read_npy",
+    ".npz": "arrays:read_npz",
+}
+SCAN_WRITERS = {".ply": "ply:write_scan", ".npz": "arrays:write_npz", ".xyz": "text:write_scan"}
+MESH_READERS = {
+    ".ply": "ply:read_mesh",
+    ".obj": "obj:read_mesh",
+    ".stl": "stl:read_mesh",
+    ".off": "off:read_mesh",
+    ".glb": "glb_reader:read_mesh",
+}
+MESH_WRITERS = {".ply": "ply:write_mesh", ".glb": "glb:write_mesh", ".obj": "obj:write_mesh", ".stl": "stl:write_mesh"}
+
+
+def read_scan(path: Path | str) -> PointCloud:
+    """The points of a file with all they carry, in the file's own coordinates (float64).
+
+    Names and meanings of columns that the file leaves open are guessed from the values and told in the log; points that are NaN or infinite
+    are left out with a warning. A mesh file gives its vertices.
+
+    Raises:
+        InputError: the file is missing, of a kind we don't read, damaged, or holds no usable points.
+        ResourceError: it doesn't fit in memory.
+    """
+    path = Path(path)
+    if path.suffix.lower() in SCAN_READERS:
+        return _read(path, SCAN_READERS, "scan")
+    mesh = _read(path, SCAN_READERS | MESH_READERS, "scan")
+    return PointCloud(mesh.vertices, normals=mesh.normals, colors=mesh.colors, scalars=mesh.scalars, crs=mesh.crs)
+
+
+def read_mesh(path: Path | str) -> Mesh:
+    """The triangles of a file and what its vertices carry, in z-up world coordinates (GLB is turned, STL's equal corners are merged).
+
+    Raises:
+        InputError: the file is missing, of a kind we don't read, damaged, or holds no faces.
+        ResourceError: it doesn't fit in memory.
+    """
+    mesh = _read(Path(path), MESH_READERS, "mesh")
+    if not len(mesh.faces):
+        raise InputError(f"{path}: it holds no faces, so it is no mesh")
+    return mesh
+
+
+def write_scan(cloud: PointCloud, path: Path | str) -> list[str]:
+    """Write a scan as PLY, NPZ or XYZ; returns a sentence for each thing that the format could not keep, logged as a warning as well.
+
+    Raises:
+        InputError: the suffix is not one of these, or the place can't be written to.
+        ResourceError: the disk is full.
+    """
+    return _write(cloud, Path(path), SCAN_WRITERS, "scan")
+
+
+def write_mesh(mesh: Mesh, path: Path | str) -> list[str]:
+    """Write a mesh as PLY, GLB, OBJ or STL; returns a sentence for each thing that the format could not keep, logged as a warning as well.
+
+    Vertices keep their place to 1e-6 of the object's size, and distinct ones stay distinct after the format's rounding.
+
+    Raises:
+        InputError: the suffix is not one of these, the mesh has no faces, or the place can't be written to.
+        ResourceError: the disk is full.
+    """
+    if not len(mesh.faces):
+        raise InputError(f"{path}: the mesh has no faces, there is nothing to write")
+    return _write(mesh, Path(path), MESH_WRITERS, "mesh")
+
+
+def _function(path: Path, table: Mapping[str, str], what: str, verb: str) -> Callable:
+    name = table.get(path.suffix.lower())
+    if name is None:
+        raise InputError(f"{path}: a {what} cannot be {verb} {path.suffix or 'no suffix'!r}; known are {', '.join(sorted(table))}")
+    module, function = name.split(":")
+    return getattr(import_module(f"{__name__}.{module}"), function)
+
+
+def _read(path: Path, table: Mapping[str, str], what: str) -> PointCloud | Mesh:
+    reader = _function(path, table, what, "read from")
+    try:
+        if not path.is_file():
+            raise InputError("it is a folder or a device, not a file" if path.exists() else "there is no such file")
+        with np.errstate(all="ignore"):  # what overflows or isn't a number is looked for by the readers themselves
+            return reader(path)
+    except SurfreconError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise ResourceError(f"{path}: it does not fit in memory") from error
+    except OSError as error:
+        raise InputError(f"{path}: it cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # numpy, zipfile, json, laspy and trimesh each raise what they like on a damaged file
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"{path}: it is damaged or no {path.suffix.lower()[1:].upper()} file ({reason})") from error
+
+
+def _write(item: PointCloud | Mesh, path: Path, table: Mapping[str, str], what: str) -> list[str]:
+    notes = _function(path, table, what, "written to")(item, path)
+    for note in notes:
+        log.warning("%s: %s", path, note)
+    return notes

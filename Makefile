@@ -1,0 +1,49 @@
+# Two commands from a fresh clone: `make demo` (a scan becomes a mesh) and `make test`. Python >= 3.10 is all they need.
+# The torch of this environment only; users keep theirs. Another build: make TORCH="torch --index-url ADDRESS" venv
+TORCH ?= torch==2.13.0
+PYTHON ?= python3
+SHAPE ?= bracket
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: venv demo test lint bench dist clean
+
+venv: $(INSTALLED)
+
+$(INSTALLED): setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install -e .[test]
+	touch $@
+
+demo: venv
+	mkdir -p demo
+	$(BIN)/python -m surfrecon.data_tools.simulate $(SHAPE) -o demo/scan.ply --truth demo/truth.ply
+	$(BIN)/reconstruct-from-scan demo/scan.ply -o demo/mesh.ply --overwrite
+	$(BIN)/surfrecon evaluate demo/mesh.ply --truth demo/truth.ply
+	$(BIN)/surfrecon render demo/mesh.ply -o demo/mesh.png --overwrite
+	@echo
+	@echo "scan     demo/scan.ply"
+	@echo "mesh     demo/mesh.ply"
+	@echo "report   demo/mesh.run/report.json"
+	@echo "picture  demo/mesh.png"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+
+bench: venv
+	$(BIN)/python benchmarks/scans.py
+
+dist: venv
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

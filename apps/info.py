@@ -1,0 +1,140 @@
+"""surfrecon info: what a file holds, and what reconstructing it would take."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from surfrecon.geometry import Mesh, PointCloud
+
+EXAMPLES = """
+PROG scan.ply
+PROG scan.laz --json
+PROG mesh.ply
+"""
+LINEAR_UNIT = re.compile(r'(?<!ANGLE)UNIT\["([^"]+)"\s*,\s*([-+.0-9eE]+)')
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a scan or a mesh")
+
+
+def run(options: argparse.Namespace) -> None:
+    from surfrecon.apps.console import print_json
+    from surfrecon.apps.files import load
+    from surfrecon.geometry import PointCloud
+
+    item = load(options.file)
+    facts: dict[str, Any] = {"file": str(options.file), "bytes": options.file.stat().st_size}
+    if isinstance(item, PointCloud):
+        facts |= scan_facts(item) | {"estimates": estimates(item)}
+    else:
+        facts |= mesh_facts(item)
+    if options.json:
+        print_json(facts)
+    else:
+        print("\n".join(_lines(facts)))
+
+
+def scan_facts(scan: PointCloud) -> dict[str, Any]:
+    """What a scan holds, for `info` and for the report of a run."""
+    return {
+        "kind": "scan",
+        "points": len(scan),
+        **_common(scan, scan.points),
+        "spacing": scan.spacing() if len(scan) > 1 else None,
+        "duplicates": len(scan) - _distinct(scan.points),
+        "origins": scan.origins is not None,
+    }
+
+
+def mesh_facts(mesh: Mesh) -> dict[str, Any]:
+    """What a mesh holds, its topology included."""
+    from surfrecon.repair import inspect
+
+    return {"kind": "mesh", **_common(mesh, mesh.vertices), **inspect(mesh).as_dict()}
+
+
+def estimates(scan: PointCloud) -> list[dict[str, Any]]:
+    """Method, preset, resolution, seconds and bytes that a reconstruction with each preset would take."""
+    from surfrecon.methods import METHODS
+    from surfrecon.reconstruct import estimate
+    from surfrecon.settings import presets, resolve
+
+    rows = []
+    for method in METHODS:
+        for preset in presets(method):
+            figures = estimate(scan, resolve(method, preset=preset))
+            rows.append(
+                {"method": method, "preset": preset}
+                | {"resolution": figures.resolution, "seconds": figures.seconds, "bytes": figures.bytes}
+            )
+    return rows
+
+
+def units(crs: str | None) -> str:
+    """The unit of the coordinates as the text of their reference system (WKT 1 or 2) states it, else "not stated"."""
+    if not crs:
+        return "not stated"
+    horizontal = re.split(r"VERT_?(?:CS|CRS)\[", crs)[0]
+    if re.match(r"\s*GEOG(CS|CRS)\[", horizontal):
+        return "degrees"
+    after_axes = horizontal.rpartition("CS[Cartesian")[2]  # WKT 2 gives units to ellipsoids, too; those of the axes come last
+    found = LINEAR_UNIT.findall(after_axes)
+    linear = [name for name, _ in found if not re.match("degree|radian|grad|unity", name, re.IGNORECASE)]
+    return linear[-1] if linear else "not stated"
+
+
+def _common(item: PointCloud | Mesh, positions: np.ndarray) -> dict[str, Any]:
+    bounds = item.bounds() if len(positions) else None
+    return {
+        "bounds": bounds,
+        "extent": None if bounds is None else bounds[1] - bounds[0],
+        "units": units(item.crs),
+        "crs": item.crs,
+        "normals": item.normals is not None,
+        "colors": item.colors is not None,
+        "scalars": sorted(item.scalars),
+    }
+
+
+def _distinct(points: np.ndarray) -> int:
+    """Number of different positions."""
+    import numpy as np
+
+    order = np.lexsort(points.T)
+    return 1 + int((points[order[1:]] != points[order[:-1]]).any(axis=1).sum()) if len(points) else 0
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    from surfrecon.apps.console import size_text, time_text
+
+    yes = lambda flag: "yes" if flag else "no"
+    triple = lambda values: " ".join(f"{value:.6f}".rstrip("0").rstrip(".") for value in values)
+    rows = [("file", f"{facts['file']} ({size_text(facts['bytes'])})")]
+    if facts["kind"] == "scan":
+        rows.append(("points", f"{facts['points']:,}, {facts['duplicates']:,} of them at the place of another"))
+    else:
+        solid = "solid" if facts["solid"] else "not solid"
+        state = f"closed {yes(facts['closed'])}, manifold {yes(facts['manifold'])}, pieces {facts['components']:,}"
+        rows.append(("mesh", f"{facts['vertices']:,} vertices, {facts['faces']:,} faces: {solid} ({state})"))
+    if facts["bounds"] is not None:
+        rows += [("from", triple(facts["bounds"][0])), ("to", triple(facts["bounds"][1])), ("extent", triple(facts["extent"]))]
+    rows += [("units", facts["units"]), ("CRS", facts["crs"] or "none")]
+    if facts.get("spacing") is not None:
+        rows.append(("spacing", f"{facts['spacing']:.4g}"))
+    rows += [("normals", yes(facts["normals"])), ("colours", yes(facts["colors"])), ("scalars", ", ".join(facts["scalars"]) or "none")]
+    if facts["kind"] == "scan":
+        rows.append(("origins", yes(facts["origins"])))
+    else:
+        rows += [("area", f"{facts['area']:.6g}"), ("volume", f"{facts['volume']:.6g}" if facts["closed"] else "none, it is open")]
+    for row in facts.get("estimates", []):
+        cost = f"about {time_text(row['seconds'])}, {size_text(row['bytes'])} of memory, resolution {row['resolution']}"
+        rows.append((f"{row['method']} {row['preset']}", cost))
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:{width}}  {value}" for name, value in rows]

@@ -1,0 +1,54 @@
+"""What this machine offers: processors, memory, devices."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
+
+
+def available_memory() -> int | None:
+    """Bytes that a process may still take, a container's limit included; None where the system doesn't say."""
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    try:
+        return min(free, int(CGROUP_LIMIT.read_text()) - int(CGROUP_USED.read_text()))
+    except (OSError, ValueError):  # no container, or "max"
+        return free
+
+
+def peak_memory() -> int | None:
+    """Most bytes that this process has held so far; None where the system doesn't say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def cpu_count() -> int:
+    """Processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+def device_problem(name: str) -> str | None:
+    """Why torch can't compute on a device, None if it can."""
+    import torch
+
+    if name == "auto":
+        return None
+    try:
+        torch.zeros(1, device=name).add(1).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return str(error).splitlines()[0]
+    return None

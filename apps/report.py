@@ -1,0 +1,88 @@
+"""What a run reports: report.json, and its short form for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from surfrecon.reconstruct import Reconstruction
+    from surfrecon.run import Run
+
+CONFIDENT = 0.5  # vertices above it count as seen
+
+
+def assemble(result: Reconstruction, run: Run, files: list[Path]) -> dict[str, Any]:
+    """Everything that is known after the work; apps/scan.py puts before it what was known already.
+
+    Args:
+        result: of reconstruct().
+        run: its timings, warnings and facts.
+        files: what has been written, the mesh first.
+    """
+    import numpy as np
+
+    from surfrecon.apps.machine import peak_memory
+    from surfrecon.apps.versions import versions
+
+    confidence = result.mesh.scalars.get("confidence")
+    return {
+        "files": [str(file) for file in files],
+        "result": result.summary(),
+        "topology": result.report.as_dict(),
+        "unit_from_world": result.unit_from_world.matrix(),
+        "confidence": None
+        if confidence is None
+        else {
+            "median": float(np.median(confidence)),
+            "lowest": float(np.min(confidence)),
+            "share_above_half": float((confidence > CONFIDENT).mean()),
+        },
+        "device": str(run.torch_device()),
+        "backend": run.backend,
+        "threads": run.threads,
+        "timings": run.timings,
+        "seconds": sum(run.timings.values()),
+        "peak_memory_bytes": peak_memory(),
+        "facts": run.facts,
+        "warnings": run.warnings,
+        "versions": versions(),
+    }
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """A few lines for the terminal."""
+    from surfrecon.apps.console import size_text, time_text
+
+    shape = report["topology"]
+    pieces = "1 piece" if shape["components"] == 1 else f"{shape['components']:,} pieces"
+    mesh, *others = report["files"]
+    lines = [f"{mesh}: {shape['vertices']:,} vertices, {shape['faces']:,} faces, closed {'yes' if shape['solid'] else 'NO'}, {pieces}"]
+    lines += [f"{file}" for file in others]
+    cost = time_text(report["seconds"])
+    if report["peak_memory_bytes"]:
+        cost += f", at most {size_text(report['peak_memory_bytes'])} of memory"
+    lines.append(cost)
+    if report["confidence"]:
+        share = report["confidence"]["share_above_half"]
+        lines.append(f"{share:.0%} of the vertices are well supported by the scan (confidence > {CONFIDENT})")
+    if report["warnings"]:
+        lines.append(f"warnings: {len(report['warnings'])}, see {report['files'][-1]}")
+    return "\n".join(lines)
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """What --dry-run says."""
+    import tomli_w
+
+    from surfrecon.apps.console import size_text, time_text
+
+    cost = plan["estimate"]
+    present = {key: value for key, value in plan["settings"].items() if value is not None}
+    lines = [
+        f"{plan['input']['points']:,} points, spacing {plan['input']['spacing']:.4g}: everything fits, nothing was written",
+        f"about {time_text(cost['seconds'])}, {size_text(cost['bytes'])} of memory, resolution {cost['resolution']}",
+        "",
+        tomli_w.dumps(present).rstrip(),
+    ]
+    return "\n".join(lines)

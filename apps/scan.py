@@ -1,0 +1,247 @@
+"""surfrecon scan, reconstruct-from-scan: from files of points to a closed mesh file that has been read back and checked."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surfrecon.errors import InputError, ResourceError, SurfreconError
+from surfrecon.settings import Choices
+
+if TYPE_CHECKING:
+    from surfrecon.geometry import PointCloud
+    from surfrecon.reconstruct import Reconstruction
+    from surfrecon.run import Run
+
+log = logging.getLogger("surfrecon")
+
+EXAMPLES = """
+PROG scan.ply -o mesh.ply
+PROG tile1.laz tile2.laz -o town.glb --open
+PROG scan.e57 -o mesh.ply --preset fine --device cuda
+PROG scan.xyz -o again.ply --settings mesh.run/settings.toml
+PROG scan.ply -o mesh.ply --dry-run
+"""
+REFUSED_EXCESS = 4  # an estimate of this many times the free memory is refused; a smaller excess is only warned about
+MIN_FACES_FOR_SECOND_OPINION = 100  # manifold3d collapses what is tiny
+
+
+@dataclass(frozen=True)
+class Output:
+    """The files of one result, all named after the mesh."""
+
+    mesh: Path
+
+    @property
+    def sheet(self) -> Path:
+        """The trimmed, open surface."""
+        return self.mesh.with_suffix(f".open{self.mesh.suffix}")
+
+    @property
+    def folder(self) -> Path:
+        return self.mesh.with_suffix(".run")
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.toml"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    from surfrecon.methods import METHODS
+    from surfrecon.settings import presets
+
+    known = "; ".join(f"{name}: {', '.join(presets(name))}" for name in METHODS)
+    parser.add_argument("scans", nargs="+", type=Path, metavar="IN", help="files of points; several are parts of one scan")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="mesh to write; beside it OUT.open.* and OUT.run/")
+    what = parser.add_argument_group("what is computed")
+    what.add_argument("--method", default="auto", metavar="NAME", help=f"auto, {', '.join(METHODS)} (default: auto)")
+    what.add_argument("--preset", metavar="NAME", help=f"{known} (default: balanced)")
+    what.add_argument("--settings", type=Path, metavar="FILE.toml", help="settings of the method, on top of the preset; see OUT.run/")
+    what.add_argument("--resolution", type=whole(2), metavar="N", help="cells along the unit box for the mesh (default: from the spacing)")
+    what.add_argument("--open", action=argparse.BooleanOptionalAction, default=None, help="whether it is open (default: from the data)")
+    what.add_argument("--seed", type=whole(0), metavar="N", help="of every random number (default: 0)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
+    how.add_argument("--backend", default="auto", metavar="B", help="one backend for every op, see surfrecon doctor (default: auto)")
+    how.add_argument("--threads", type=whole(1), metavar="N", help="processors to use (default: all)")
+    how.add_argument("--overwrite", action="store_true", help="replace OUT, OUT.open.* and OUT.run/ where they exist")
+    how.add_argument("--dry-run", action="store_true", help="read and check everything, show settings and estimate, write nothing")
+
+
+def run(options: argparse.Namespace) -> None:
+    from surfrecon.apps.console import Progress, print_json
+    from surfrecon.apps.report import plan_text, report_text
+    from surfrecon.geometry import merge
+    from surfrecon.io import read_scan
+    from surfrecon.run import Run
+
+    output = Output(options.output)
+    method, choices = _checked(options, output)
+    with Progress() as progress:
+        run = Run(options.device, choices.seed, options.threads, options.backend, output.folder, progress)
+        with _kept_warnings(run):
+            with run.stage("read"):
+                scan = merge([read_scan(file) for file in options.scans])
+            plan = _plan(scan, method, choices, run)
+            report = None if options.dry_run else _reconstruct(scan, method, choices, run, output, {"command": options.command, **plan})
+    if options.json:
+        print_json(report or plan)
+    else:
+        print(report_text(report) if report else plan_text(plan))
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from `least` on."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value < 2**31:
+            raise argparse.ArgumentTypeError(f"must be a whole number >= {least}, got {text!r}")
+        return value
+
+    return parse
+
+
+def check_mesh_file(file: Path, shown: Path) -> None:
+    """The final gate: the file itself, read back, bounds a body once vertices at one place are taken as one.
+
+    Args:
+        file: what was written.
+        shown: its name in the error.
+    Raises:
+        SurfreconError: it doesn't.
+    """
+    import manifold3d
+    import numpy as np
+
+    from surfrecon.geometry import Mesh
+    from surfrecon.io import read_mesh
+    from surfrecon.repair import inspect
+
+    stored = read_mesh(file)
+    vertices, vertex = np.unique(stored.vertices, axis=0, return_inverse=True)
+    mesh = Mesh(vertices, vertex.reshape(-1)[stored.faces])
+    report = inspect(mesh)
+    reason = None
+    if not report.solid:
+        reason = (
+            f"{report.boundary_edges} open edges, {report.nonmanifold_edges} non-manifold edges, {report.nonmanifold_vertices} "
+            f"non-manifold vertices, {report.inconsistent_edges} inconsistent edges, volume {report.volume:.3g}"
+        )
+    elif report.faces >= MIN_FACES_FOR_SECOND_OPINION:
+        low, high = mesh.bounds()
+        local = ((vertices - low) / (high - low).max()).astype(np.float32)  # manifold3d computes in float32
+        status = manifold3d.Manifold(manifold3d.Mesh(local, mesh.faces.astype(np.uint32))).status()
+        reason = None if status == manifold3d.Error.NoError else f"manifold3d says {status.name}"
+    if reason:
+        raise SurfreconError(f"{shown} isn't solid when read back ({reason}), so it was not kept; .ply and .glb keep coordinates best")
+
+
+@contextmanager
+def _kept_warnings(run: Run) -> Iterator[None]:
+    """Warnings of readers and writers belong to the run's as well; its own are there already when they reach the log."""
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() not in run.warnings:
+                run.warnings.append(record.getMessage())
+
+    keeper = Keeper(logging.WARNING)
+    log.addHandler(keeper)
+    try:
+        yield
+    finally:
+        log.removeHandler(keeper)
+
+
+def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]:
+    """Method and choices, after everything that can be refused before the scan is read."""
+    from surfrecon import io
+    from surfrecon.apps.files import check_output
+    from surfrecon.apps.machine import device_problem
+    from surfrecon.settings import read_choices, resolve
+
+    taken = (output.mesh, output.sheet, output.report)
+    check_output(output.mesh, suffixes=io.MESH_WRITERS, taken=taken, overwrite=options.overwrite)
+    inputs = [file.resolve() for file in options.scans]
+    for file, resolved in zip(options.scans, inputs):
+        if inputs.count(resolved) > 1:
+            raise InputError(f"{file} is named twice; name each part of the scan once")
+        if resolved in {file.resolve() for file in taken}:
+            raise InputError(f"{file} would be overwritten by the result; name another file with -o")
+    given = read_choices(options.settings) if options.settings else Choices()
+    method = resolve(options.method, preset=options.preset, file=options.settings)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    problem = device_problem(options.device)
+    if problem:
+        raise InputError(f"device {options.device!r} can't be used ({problem}); leave --device out, or see surfrecon doctor")
+    first = lambda *values: next((value for value in values if value is not None), None)
+    return method, Choices(
+        resolution=first(options.resolution, given.resolution),
+        open=first(options.open, given.open),
+        seed=first(options.seed, given.seed, 0),
+    )
+
+
+def _plan(scan: PointCloud, method: Any, choices: Choices, run: Run) -> dict[str, Any]:
+    """What is known before the work: facts of the input, resolved settings, estimate."""
+    from surfrecon.apps.console import size_text
+    from surfrecon.apps.info import scan_facts
+    from surfrecon.apps.machine import available_memory
+    from surfrecon.reconstruct import estimate
+    from surfrecon.settings import as_dict, method_name
+
+    cost, free = estimate(scan, method, choices.resolution), available_memory()
+    if free and cost.bytes > free:
+        excess = f"this takes about {size_text(cost.bytes)} of memory at resolution {cost.resolution}, but {size_text(free)} are free"
+        if cost.bytes > REFUSED_EXCESS * free:
+            raise ResourceError(f"{excess}; lower --resolution, take --preset fast or thin the scan")
+        run.warn(f"{excess}: it may be slow, or fail")
+    name = method_name(method)
+    settings = {"method": name, "resolution": choices.resolution, "open": choices.open, "seed": choices.seed, name: as_dict(method)}
+    return {"input": scan_facts(scan), "settings": settings, "estimate": asdict(cost), "warnings": run.warnings}
+
+
+def _reconstruct(scan: PointCloud, method: Any, choices: Choices, run: Run, output: Output, known: dict[str, Any]) -> dict[str, Any]:
+    """Do the work, write the files, and return the report."""
+    from surfrecon import reconstruct
+    from surfrecon.apps.console import to_json
+    from surfrecon.apps.files import staged
+    from surfrecon.apps.report import assemble
+    from surfrecon.io import write_mesh
+    from surfrecon.settings import to_toml
+
+    result: Reconstruction = reconstruct.reconstruct(scan, method, resolution=choices.resolution, open=choices.open, run=run)
+    files = [output.mesh, output.sheet, output.settings, output.report]
+    with staged(output.mesh.parent) as folder:
+        stage = Output(folder / output.mesh.name)
+        with run.stage("write"):
+            write_mesh(result.mesh, stage.mesh)
+            if result.sheet is not None:
+                write_mesh(result.sheet, stage.sheet)
+            else:
+                files.remove(output.sheet)
+        with run.stage("check"):
+            check_mesh_file(stage.mesh, output.mesh)
+        stage.folder.mkdir()
+        stage.settings.write_text(to_toml(method, choices), encoding="utf-8")
+        report = known | assemble(result, run, files)
+        stage.report.write_text(to_json(report), encoding="utf-8")
+    if result.sheet is None:
+        output.sheet.unlink(missing_ok=True)  # of the result that this one replaces
+    return report

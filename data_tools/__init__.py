@@ -1,0 +1,1 @@
+"""Test data made to measure: shapes with exact distances and a virtual range scanner."""

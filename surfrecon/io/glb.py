@@ -1,0 +1,100 @@
+"""Binary glTF 2.0 (GLB), out: Y-up for viewers, exact for those who read the node's matrix.
+
+The matrix is yup_from_world @ translation(origin) in float64, the vertices are float32 relative to the origin. Colours are linear, as the
+format wants; normals and scalar fields are vertex attributes, each field under its name in capitals behind an underscore (_CONFIDENCE), its
+own name in the extras.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from surfrecon.errors import InputError
+from surfrecon.geometry import Mesh
+from surfrecon.io.atomic import replacing
+from surfrecon.io.attributes import free_names
+from surfrecon.io.rounding import localized
+
+YUP_FROM_WORLD = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # (x, y, z) -> (x, z, -y): our up is z, glTF's is y
+MAGIC, JSON_CHUNK, BINARY_CHUNK = b"glTF", b"JSON", b"BIN\0"
+LIMIT = 2**32  # bytes: lengths are uint32
+FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125  # component types
+VERTEX_BUFFER, INDEX_BUFFER = 34962, 34963  # targets
+MATERIAL = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.8}, "doubleSided": True}
+
+
+def write_mesh(mesh: Mesh, path: Path) -> list[str]:
+    """Store all that the mesh carries; the notes name scalar fields that float32 cannot hold exactly."""
+    origin, local = localized(mesh.vertices)
+    scalars = dict(zip(free_names(mesh.scalars), mesh.scalars))
+    arrays = {"POSITION": local}
+    if mesh.normals is not None:
+        normals = mesh.normals.astype(np.float32)
+        normals[~normals.any(axis=1)] = (0, 0, 1)  # the format has no unknown normals, only unit ones
+        arrays["NORMAL"] = normals
+    if mesh.colors is not None:
+        opaque = np.full((len(local), 4), 65535, "<u2")
+        opaque[:, :3] = np.round(linear_from_srgb(mesh.colors) * 65535)
+        arrays["COLOR_0"] = opaque
+    arrays |= {f"_{name.upper()}": mesh.scalars[own].astype(np.float32) for name, own in scalars.items()}
+    blobs = [*arrays.values(), mesh.faces.astype("<u4").ravel()]
+    document = _document(arrays, mesh, origin, {f"_{name.upper()}": own for name, own in scalars.items()})
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-len(text) % 4)
+    binary = sum(blob.nbytes for blob in blobs)
+    total = 12 + 8 + len(text) + 8 + binary
+    if total >= LIMIT:
+        raise InputError(f"GLB files end at 4 GiB, this mesh would take {total / 2**30:.1f}: write PLY instead")
+    with replacing(path) as file:
+        file.write(MAGIC + struct.pack("<II", 2, total))
+        file.write(struct.pack("<I", len(text)) + JSON_CHUNK + text)
+        file.write(struct.pack("<I", binary) + BINARY_CHUNK)
+        for blob in blobs:
+            file.write(np.ascontiguousarray(blob, blob.dtype.newbyteorder("<")).data)
+    inexact = [name for name, values in mesh.scalars.items() if (values.astype(np.float32) != values)[np.isfinite(values)].any()]
+    return [f"GLB holds fields as float32: {', '.join(inexact)} keep 7 digits"] if inexact else []
+
+
+def _document(arrays: dict[str, np.ndarray], mesh: Mesh, origin: np.ndarray, field_names: dict[str, str]) -> dict:
+    """The JSON part: one scene, node, mesh and primitive; a view and an accessor for each array, the faces last."""
+    views, accessors, at = [], [], 0
+    indices = mesh.faces.ravel()
+    for name, array in [*arrays.items(), ("indices", indices)]:
+        size = indices.size * 4 if array is indices else array.nbytes
+        views.append({"buffer": 0, "byteOffset": at, "byteLength": size, "target": INDEX_BUFFER if array is indices else VERTEX_BUFFER})
+        kind = "SCALAR" if array.ndim == 1 else f"VEC{array.shape[1]}"
+        component = UNSIGNED_INT if array is indices else UNSIGNED_SHORT if name == "COLOR_0" else FLOAT
+        accessors.append({"bufferView": len(views) - 1, "componentType": component, "count": len(array), "type": kind})
+        if name == "COLOR_0":
+            accessors[-1]["normalized"] = True
+        if name == "POSITION":
+            accessors[-1] |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
+        at += size
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = YUP_FROM_WORLD, YUP_FROM_WORLD @ origin
+    primitive = {"attributes": {name: i for i, name in enumerate(arrays)}, "indices": len(arrays), "material": 0, "mode": 4}
+    return {
+        "asset": {"version": "2.0", "generator": "surfrecon", "extras": {"crs": mesh.crs} if mesh.crs is not None else {}},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "matrix": matrix.T.ravel().tolist()}],
+        "meshes": [{"primitives": [primitive | {"extras": {"fields": field_names}}]}],
+        "materials": [MATERIAL],
+        "buffers": [{"byteLength": at}],
+        "bufferViews": views,
+        "accessors": accessors,
+    }
+
+
+def linear_from_srgb(colors: np.ndarray) -> np.ndarray:
+    colors = np.clip(colors.astype(float), 0, 1)
+    return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
+
+
+def srgb_from_linear(colors: np.ndarray) -> np.ndarray:
+    colors = np.clip(colors.astype(float), 0, 1)
+    return np.where(colors <= 0.0031308, colors * 12.92, 1.055 * colors ** (1 / 2.4) - 0.055)  # IEC 61966-2-1

@@ -1,0 +1,94 @@
+"""Wavefront OBJ: positions, vertex colours (`v x y z r g b`) and normals.
+
+Our own reader, because libraries split a vertex wherever its texture coordinate or normal changes, which opens closed meshes along every
+seam. Texture coordinates, materials and groups are passed over; no other file is ever opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from surfrecon.errors import InputError
+from surfrecon.geometry import Mesh
+from surfrecon.io import attributes
+from surfrecon.io.atomic import replacing
+from surfrecon.io.numbers import parse_numbers
+from surfrecon.io.ply import CRS, read_crs, triangles
+from surfrecon.io.rounding import needs_double
+
+CHUNK = 2**16  # rows formatted at a time
+
+
+def read_mesh(path: Path) -> Mesh:
+    """Vertices as the file numbers them, polygons cut into fans; normals where each vertex has exactly its own. May have no faces."""
+    text = path.read_bytes()
+    if b"\0" in text[:4096]:
+        raise InputError("it is no text file, so it is no OBJ file")
+    text = b"\n" + (re.sub(rb"\\\r?\n", b" ", text) if b"\n" in text else text.replace(b"\r", b"\n"))
+    vertices, normals, faces = (re.findall(rb"\n%s[ \t]+([^#\r\n]*)" % keyword, text) for keyword in (b"v", b"vn", b"f"))
+    if not vertices:
+        raise InputError("it holds no vertices (lines that begin with 'v')")
+    table = _table(vertices, "v")
+    lengths = np.array([len(face.split()) for face in faces], np.int64)
+    corners, normal_of_corner = _corners(b"\n".join(faces), int(lengths.sum()))
+    if (corners < 0).any():  # counted backwards from the vertex read last
+        keywords = np.array(re.findall(rb"\n([vf])[ \t]", text))
+        seen = np.repeat(np.cumsum(keywords == b"v")[keywords == b"f"], lengths)
+        corners = np.where(corners < 0, corners + seen + 1, corners)
+    parts = {"points": table[:, :3], "colors": table[:, 3:6] if table.shape[1] >= 6 else None}
+    if len(normals) == len(vertices) and np.array_equal(normal_of_corner, corners):
+        parts["normals"] = _table(normals, "vn")[:, :3]
+    crs = re.search(rb"\n# *(%s[^\r\n]*)" % CRS.encode(), text)
+    return attributes.mesh(path, triangles(lengths, corners - 1), **parts, crs=read_crs(crs[1].decode(errors="replace")) if crs else None)
+
+
+def _table(rows: list[bytes], keyword: str) -> np.ndarray:
+    numbers, width = parse_numbers(b"\n".join(rows)), len(rows[0].split())
+    if width < 3 or len(numbers) != width * len(rows):
+        raise InputError(f"its lines '{keyword}' do not all hold the same three or more numbers: it was cut short or is damaged")
+    return numbers.reshape(-1, width)
+
+
+def _corners(text: bytes, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Numbers of the vertex and, where they are named throughout, of the normal of each corner (`a`, `a/t`, `a//n` or `a/t/n`)."""
+    first = re.match(rb"\s*[^/\s]+(/[^/\s]*)?(/[^/\s]*)?", text)
+    slashes = first[0].count(b"/") if first else 0
+    skipped = slashes == 2 and first[1] == b"/"
+    per_corner = 1 + slashes - skipped
+    if text.count(b"/") != slashes * count or text.count(b"//") != skipped * count:  # corners unlike the first
+        text, per_corner = re.sub(rb"/\S*", b"", text), 1
+    numbers = parse_numbers(text.replace(b"/", b" "), int)
+    corners = numbers[::per_corner]
+    if len(numbers) != per_corner * count or (corners == 0).any():
+        raise InputError("its faces (lines 'f') name a vertex 0, or corners of different kinds: OBJ counts vertices from 1")
+    return corners, numbers[per_corner - 1 :: per_corner] if slashes == 2 and per_corner > 1 else None
+
+
+def write_mesh(mesh: Mesh, path: Path) -> list[str]:
+    """17 digits where float32 would cost too much, else the 9 that tell float32 values apart."""
+    digits, vertices = (17, mesh.vertices) if needs_double(mesh.vertices) else (9, mesh.vertices.astype(np.float32))
+    corner = "%d//%d" if mesh.normals is not None else "%d"
+    faces = mesh.faces + 1
+    with replacing(path) as file:
+        file.write(b"# written by surfrecon\n")
+        if mesh.crs is not None:
+            file.write(f"# {CRS}{json.dumps(mesh.crs)}\n".encode())
+        if mesh.colors is None:
+            _write_rows(file, f"v %.{digits}g %.{digits}g %.{digits}g\n", vertices)
+        else:
+            _write_rows(file, f"v %.{digits}g %.{digits}g %.{digits}g %.5g %.5g %.5g\n", np.column_stack([vertices, mesh.colors]))
+        if mesh.normals is not None:
+            _write_rows(file, "vn %.9g %.9g %.9g\n", mesh.normals)
+            faces = np.repeat(faces, 2, axis=1)
+        _write_rows(file, f"f {corner} {corner} {corner}\n", faces)
+    return attributes.left_out(mesh, "OBJ", "normals", "colors", "crs")
+
+
+def _write_rows(file, form: str, rows: np.ndarray) -> None:
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        file.write((form * len(part) % tuple(part.ravel().tolist())).encode())

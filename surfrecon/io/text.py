@@ -1,0 +1,146 @@
+"""Points as lines of text: XYZ, TXT, ASC, CSV, PTS.
+
+Numbers stand between spaces, tabs, semicolons or commas; where they can't be meant as separators, commas are decimal. Names of columns come
+from a header line, or from the comment before the first number (which is how we write them); without names the values decide.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from surfrecon.errors import InputError
+from surfrecon.geometry import PointCloud
+from surfrecon.io import attributes
+from surfrecon.io.atomic import replacing
+from surfrecon.io.guess import guessed
+
+log = logging.getLogger("surfrecon")
+
+COMMENTS = ("#", "//")
+CRS = "crs "
+SNIFFED_LINES = 200  # the first line of numbers must be among them
+LONGEST_LINE = 2**16  # characters: a longer one belongs to no point
+CHUNK = 2**16  # rows formatted at a time
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the lines of one file are to be read: what to skip, what separates, which names the columns have."""
+
+    skip: int
+    delimiter: str | None
+    decimal_comma: bool
+    names: list[str]
+    count: int | None
+    crs: str | None
+
+
+def read_scan(path: Path) -> PointCloud:
+    """A text file's points, with normals, colours and scalar fields by its header line or, without one, by their values."""
+    layout = _sniff(path)
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        try:
+            table = np.loadtxt(_rows(islice(file, layout.skip, None), layout), delimiter=layout.delimiter, comments=None, ndmin=2)
+        except ValueError as error:
+            reason = str(error).split(";")[0].rstrip(".")
+            raise InputError(f"its lines of numbers are not alike ({reason}, counted from line {layout.skip + 1})") from None
+    if layout.count is not None and layout.count != len(table):
+        raise InputError(f"its first line promises {layout.count} points, but {len(table)} follow: it was cut short or holds several scans")
+    if table.shape[1] < 3:
+        raise InputError(f"its lines hold {table.shape[1]} numbers: expected x, y and z at least")
+    return attributes.scan(path, **_parts(path, table, layout.names), crs=layout.crs)
+
+
+def _parts(path: Path, table: np.ndarray, names: list[str]) -> dict:
+    if len(names) != table.shape[1] or len(set(names)) < len(names):
+        return guessed(path, table)
+    parts = attributes.from_columns(dict(zip(names, table.T)))
+    return parts if "points" in parts else guessed(path, table, names)
+
+
+def _rows(lines: Iterator[str], layout: _Layout) -> Iterator[str]:
+    for line in lines:
+        line = line.strip()
+        if line and not line.startswith(COMMENTS):
+            line = line.split("#", 1)[0].rstrip(f"{layout.delimiter or ''} \t")
+            yield line.replace(",", ".") if layout.decimal_comma else line
+
+
+def _sniff(path: Path) -> _Layout:
+    names, count, crs, skip = "", None, None, 0
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for skip in range(SNIFFED_LINES):
+            line = file.readline(LONGEST_LINE)
+            if "\0" in line or len(line) == LONGEST_LINE:
+                raise InputError("it is no text file of points")
+            if not line:
+                break
+            line = line.strip()
+            if line.startswith(COMMENTS):
+                names = line.lstrip("#/").strip()
+                if names.startswith(CRS):
+                    crs, names = _crs(names.removeprefix(CRS).strip()), ""
+            elif re.fullmatch(r"\d+", line):
+                count = int(line)
+            elif line:
+                delimiter, decimal_comma = _separators(line)
+                first, *others = _split(line, delimiter)
+                if _is_number(first.replace(",", ".") if decimal_comma else first):
+                    columns = len(others) + 1
+                    choices = [_split(names, delimiter), re.split(r"[,;\s]+", names)]
+                    named = next((c for c in choices if len(c) == columns and not all(map(_is_number, c))), [])
+                    return _Layout(skip, delimiter, decimal_comma, [n.strip().strip("\"'") for n in named], count, crs)
+                names = line
+    raise InputError(f"it holds no line of numbers{f' among its first {SNIFFED_LINES}' if skip == SNIFFED_LINES - 1 else ''}")
+
+
+def _crs(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
+
+
+def _separators(line: str) -> tuple[str | None, bool]:
+    """The delimiter (None for white space) and whether commas are decimal."""
+    if ";" in line:
+        return ";", "," in line
+    if "," not in line:
+        return None, False
+    words = line.split()
+    decimal = len(words) >= 3 and "." not in line and all(re.fullmatch(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?", word) for word in words)
+    return (None, True) if decimal else (",", False)
+
+
+def _split(line: str, delimiter: str | None) -> list[str]:
+    return [word.strip() for word in (line.strip().strip(delimiter).split(delimiter) if delimiter else line.split())]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def write_scan(cloud: PointCloud, path: Path) -> list[str]:
+    """One line per point behind a comment that names the columns; 9 digits where float32 suffices, else 17."""
+    columns = attributes.columns_of(cloud)
+    form = " ".join("%d" if c.dtype.kind in "iub" else "%.9g" if c.dtype.itemsize <= 4 else "%.17g" for c in columns.values()) + "\n"
+    with replacing(path) as file:
+        if cloud.crs is not None:
+            file.write(f"# {CRS}{json.dumps(cloud.crs)}\n".encode())
+        file.write(f"# {' '.join(columns)}\n".encode())
+        for start in range(0, len(cloud), CHUNK):
+            rows = zip(*(column[start : start + CHUNK].tolist() for column in columns.values()))
+            file.write("".join(form % row for row in rows).encode())
+    return []

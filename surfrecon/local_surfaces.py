@@ -1,0 +1,122 @@
+"""Local surfaces of a cloud: at each point a quadric over its tangent plane, fitted to as many neighbours as the data bear.
+
+Noise asks for many neighbours, detail for few. How many is decided by leaving points out: the neighbourhood whose quadrics predict the left-out
+points best. That balance also tells how much smoothing a global fit of the same points should use.
+
+Letters: N points, K neighbours. Lengths are in the cloud's own units.
+Source: quadrics over weighted neighbours are those of Alexa et al., "Computing and rendering point set surfaces", 2003; their size by cross-validation
+is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+SIZES = (8, 12, 18, 27, 40, 60, 90, 130)  # neighbourhoods that compete
+JUDGES = 3000  # points that are left out, one at a time
+TRIMMED = 0.1  # share of the largest misses that don't count: outliers, edges
+GAIN = 0.02  # a larger neighbourhood must predict better by this share of the squared miss, else the smaller one is kept
+FALLOFF = 2.0  # a neighbour's weight is exp(-FALLOFF (distance / farthest)^2)
+RIDGE = 1e-5  # keeps quadrics of collinear neighbours solvable
+BATCH = 2**22  # neighbours looked at in one go
+
+
+@dataclass(frozen=True)
+class LocalSurfaces:
+    """Quadrics at the points of a cloud.
+
+    Attributes:
+        normals: (N, 3) float64 unit, sides not decided.
+        offsets: (N,) height of the surface over the point, along the normal.
+        neighbours: how many each quadric was fitted to.
+        noise: standard deviation of the points from their surface.
+        misses: size -> root mean squared miss of left-out points.
+    """
+
+    normals: np.ndarray
+    offsets: np.ndarray
+    neighbours: int
+    noise: float
+    misses: dict[int, float]
+
+
+def local_surfaces(points: np.ndarray, *, neighbours: int | None = None, generator: np.random.Generator | None = None) -> LocalSurfaces:
+    """A quadric at every point.
+
+    Args:
+        points: (N, 3), N >= 3.
+        neighbours: of each quadric, itself included; None lets left-out points decide.
+        generator: picks the points that are left out.
+    """
+    tree = cKDTree(points)
+    misses = {}
+    if neighbours is None:
+        misses = left_out_misses(points, tree, generator or np.random.default_rng(0))
+        neighbours = best_size(misses)
+    neighbours = min(neighbours, len(points))
+    normals, offsets = np.empty((len(points), 3)), np.empty(len(points))
+    for rows in _batches(len(points), neighbours):
+        nearest = tree.query(points[rows], neighbours, workers=-1)[1].reshape(len(rows), neighbours)
+        normal, height = _quadrics(points[rows], points[nearest])
+        normals[rows], offsets[rows] = normal, height
+    return LocalSurfaces(normals, offsets, neighbours, float(1.4826 * np.median(np.abs(offsets))), misses)
+
+
+def left_out_misses(points: np.ndarray, tree: cKDTree, generator: np.random.Generator) -> dict[int, float]:
+    """For each size of neighbourhood, by how much its quadrics miss points that they don't know."""
+    judges = generator.choice(len(points), min(JUDGES, len(points)), replace=False)
+    sizes = [size for size in SIZES if size < len(points) // 2] or [min(SIZES[0], len(points) - 1)]
+    nearest = tree.query(points[judges], max(sizes) + 1, workers=-1)[1][:, 1:]
+    misses = {}
+    for size in sizes:
+        height = np.abs(np.concatenate([
+            _quadrics(points[judges[rows]], points[nearest[rows, :size]])[1] for rows in _batches(len(judges), size)
+        ]))
+        kept = np.sort(height)[: max(1, round((1 - TRIMMED) * len(height)))]
+        misses[size] = float(np.sqrt(np.mean(kept**2)))
+    return misses
+
+
+def best_size(misses: dict[int, float]) -> int:
+    """The smallest neighbourhood that no larger one betters by GAIN."""
+    least = min(misses.values())
+    return next(size for size in sorted(misses) if misses[size] ** 2 <= (1 + GAIN) * least**2)
+
+
+def _batches(count: int, width: int) -> list[np.ndarray]:
+    return np.array_split(np.arange(count), max(1, -(-count * width // BATCH)))
+
+
+def _quadrics(centres: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) unit normals at centres (N, 3), and (N,) heights of the surface over them, from neighbours (N, K, 3)."""
+    local = torch.from_numpy(around - centres[:, None]).float()
+    squared = local.square().sum(2)
+    reach = squared.max(1).values.clamp(min=torch.finfo(torch.float32).tiny).sqrt()
+    local = local / reach[:, None, None]
+    weight = torch.exp(-FALLOFF * squared / reach[:, None] ** 2)
+    frames = _frames(local, weight)
+    uvw = local @ frames  # columns: normal, then two tangents
+    w, u, v = uvw.unbind(2)
+    basis = torch.stack([torch.ones_like(u), u, v, u * u, u * v, v * v], dim=2)
+    weighted = basis * weight[:, :, None]
+    matrix = weighted.transpose(1, 2) @ basis
+    trace = torch.diagonal(matrix, dim1=1, dim2=2).sum(1)
+    matrix = matrix + (RIDGE * trace)[:, None, None] * torch.eye(6)
+    right = (weighted * w[:, :, None]).sum(1)
+    fit = torch.linalg.solve(matrix, right)
+    normal = frames @ torch.stack([torch.ones_like(reach), -fit[:, 1], -fit[:, 2]], dim=1)[:, :, None]
+    length = normal.norm(dim=1)
+    height = fit[:, 0] * reach / length[:, 0]
+    return (normal / length[:, None])[:, :, 0].double().numpy(), height.double().numpy()
+
+
+def _frames(local: Tensor, weight: Tensor) -> Tensor:
+    """(N, 3, 3) orthonormal columns: the direction of least spread of weighted neighbours (N, K, 3) first."""
+    mean = (local * weight[:, :, None]).sum(1, keepdim=True) / weight.sum(1)[:, None, None]
+    centred = (local - mean) * weight.sqrt()[:, :, None]
+    return torch.linalg.eigh(centred.transpose(1, 2) @ centred)[1]

@@ -1,0 +1,257 @@
+"""GridPull: a signed distance on a grid, fitted so that queries near the scan are pulled onto it; no network, no normals needed.
+
+The idea is that of Chen, Liu and Han, "GridPull: towards scalability in learning implicit representations from 3D point clouds", ICCV 2023. The
+default differs where the paper's form falls short: the sign comes from winding numbers, targets are local planes, not nearest noisy points,
+weights are robust, the grid is a quadratic B-spline, coarse to fine and only around the surface, and the pull, linearised, is solved by
+conjugate gradients.
+
+Everything is in the unit frame. s: spacing of the points. h: side of a level's cells.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from surfrecon.geometry import PointCloud
+from surfrecon.run import Run
+
+# torch is imported inside functions: settings are read where --help must answer fast.
+
+SMOOTHINGS = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.4)  # candidates of `smoothing`, in spacings
+HELD_OUT = 0.15  # share of the points that judge a smoothing
+TRIMMED = 0.1  # share of the largest residuals that don't count in that judgement: outliers
+BAND = 2.0  # half width of what a level refines, in cells of the level above
+DENSE = 32  # levels up to this many cells cover the whole box
+ANCHOR = 1e-2  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
+ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyond doubt, unit frame: nearer, the data's own trend decides
+COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
+COARSE_SMOOTHING = 0.1  # until the held-out points have judged, in spacings
+NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
+PATCHES = 24  # places where smoothings are judged
+PATCH_POINTS = 400  # points around each
+RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
+MIN_SCALE = 0.05  # floor of the residual scale, in spacings: clean data have no noise to measure
+
+
+@dataclass(frozen=True)
+class GridPull:
+    """Settings of gridpull.
+
+    Attributes:
+        finest: cells along the unit box at the finest level; 0 takes about one cell per spacing.
+        coarsest: cells along the unit box at the dense first level.
+        cells_per_spacing: fineness that `finest` = 0 aims at.
+        smoothing: length below which relief counts as noise, in spacings; 0 chooses it by held-out points.
+        normal_reach: how far the normals' word counts, in spacings: a radian of error in the gradient weighs like this distance.
+        rounds: re-weightings per level.
+        iterations: conjugate gradient steps per round, at most.
+    """
+
+    finest: int = 0
+    coarsest: int = 16
+    cells_per_spacing: float = 1.0
+    smoothing: float = 0.0
+    normal_reach: float = 1.0
+    rounds: int = 3
+    iterations: int = 60
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "fast": {"cells_per_spacing": 0.7, "rounds": 2, "iterations": 30},
+        "balanced": {},
+        "fine": {"cells_per_spacing": 1.6, "iterations": 120, "rounds": 4},
+    }
+    accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
+
+    def fit(self, scan: PointCloud, run: Run, start=None):
+        """The scan's signed distance as a GridField.
+
+        Args:
+            scan: in the unit frame.
+            run: surroundings.
+            start: a Field to begin from in place of the winding numbers' sides.
+        """
+        import torch
+
+        from surfrecon.local_surfaces import local_surfaces
+        from surfrecon.orientation import orient
+        import numpy as np
+
+        with torch.no_grad():
+            with run.stage("look"):
+                surfaces = local_surfaces(scan.points, generator=np.random.default_rng(run.seed))
+            with run.stage("orient"):
+                orientation = orient(scan, run, axes=surfaces.normals)
+                run.facts["sides_from"] = orientation.source
+                run.facts["confident_sides"] = float(orientation.confident.mean())
+            return _Fit(self, scan, orientation, run, start).field
+
+
+class _Fit:
+    """One fit on its way from the coarsest level to the finest."""
+
+    def __init__(self, settings: GridPull, scan: PointCloud, orientation, run: Run, start):
+        import torch
+
+        from surfrecon.fields.grid import GridField, refined
+
+        device = run.torch_device()
+        self.settings, self.run = settings, run
+        self.spacing = scan.spacing()
+        inside = (abs(scan.points) < 1).all(axis=1)
+        self.points = torch.as_tensor(scan.points[inside], dtype=torch.float32, device=device)
+        self.normals = torch.as_tensor(orientation.normals[inside], dtype=torch.float32, device=device)
+        self.weights = torch.ones(len(self.points), device=device)
+        self.normal_weights = self.weights.clone()
+        self.smoothing = settings.smoothing or COARSE_SMOOTHING
+        resolutions = self._resolutions()
+        with run.stage("start"):
+            self.field = GridField([_start_level(orientation.winding, resolutions[0], device)])
+            self.winding = orientation.winding
+            self.anchor = self.field.levels[0].coefficients.clone()
+        for depth, resolution in enumerate(resolutions):
+            name = f"fit {resolution}"
+            with run.stage(name):
+                if depth:
+                    self.field.levels.append(refined(self.field.levels[-1], self._near(resolution)))
+                if settings.smoothing == 0 and resolution == resolutions[-1]:
+                    self._choose_smoothing(depth)
+                self._level(name)
+        self.field.lipschitz = self.field.slope_bound()
+        run.facts["noise_unit"] = float(self.scale)
+        run.facts["smoothing_spacings"] = self.smoothing
+
+    def _resolutions(self) -> list[int]:
+        """Cells along the box, coarse to fine, doubling."""
+        settings = self.settings
+        finest = settings.finest or settings.cells_per_spacing * 2 / self.spacing
+        doublings = max(0, round(math.log2(finest / settings.coarsest)))
+        return [settings.coarsest * 2**i for i in range(doublings + 1)]
+
+    def _near(self, resolution: int):
+        """Where the next level is needed: nodes that the surface may touch, and the data; everywhere while the lattice is small."""
+        import torch
+
+        level = self.field.levels[-1]
+        active = level.active * 64
+        positions = level.positions()[:active]
+        if resolution <= DENSE:
+            return positions
+        close = level.coefficients[:active].abs() < BAND * level.step
+        return torch.cat([positions[close], self.points[self.weights > 0.1]])
+
+    def anchors(self, level):
+        return _start_level(self.winding, level.resolution, level.coefficients.device).coefficients
+
+    def _level(self, name: str) -> None:
+        system = _System(self.field.levels[-1], self)
+        for turn in range(self.settings.rounds):
+            system.solve(self.weights, self.normal_weights, self.smoothing)
+            self._reweight()
+            self.run.step(name, turn + 1, self.settings.rounds, residual=float(self.scale))
+
+    def _reweight(self) -> None:
+        """Geman-McClure weights: points that the surface leaves behind lose their say, and so do normals that it contradicts."""
+        residual, gradient = self.field.value_and_gradient(self.points)
+        deviation = 1.4826 * residual.abs().median()
+        self.scale = deviation
+        step = self.field.levels[-1].step
+        limit = (RESIDUAL_SCALE * deviation).clamp(min=max(MIN_SCALE * self.spacing, step if step > 1.5 * self.spacing else 0))
+        self.weights = (1 + (residual / limit) ** 2) ** -2
+        miss = (gradient - self.normals).square().sum(1)
+        self.normal_weights = self.weights * (1 + miss / NORMAL_LIMIT**2) ** -2 if step <= 1.5 * self.spacing else self.weights.clone()
+
+    def _choose_smoothing(self, depth: int) -> None:
+        """Fit a few patches at the finest level without some of their points, once per smoothing, and keep what predicts these best."""
+        import torch
+        from scipy.spatial import cKDTree
+
+        from surfrecon.fields.grid import GridField, refined
+
+        generator = self.run.generator()
+        points = self.points.cpu().numpy()
+        middles = points[torch.randint(len(points), (PATCHES,), generator=generator, device=self.points.device).cpu().numpy()]
+        nearest = cKDTree(points).query(middles, min(PATCH_POINTS, len(points)), workers=-1)[1]
+        rows = torch.as_tensor(nearest, device=self.points.device).reshape(-1).unique()
+        held = torch.zeros(len(points), dtype=torch.bool, device=self.points.device)
+        held[rows[torch.rand(len(rows), generator=generator, device=rows.device) < HELD_OUT]] = True
+        above = self.field.levels[:-1]
+        scores = []
+        patch = refined(above[-1], self.points[rows]) if above else self.field.levels[0]
+        start = patch.coefficients.clone()
+        for smoothing in SMOOTHINGS:
+            patch.coefficients.copy_(start)
+            system = _System(patch, self)
+            system.solve(self.weights * ~held, self.normal_weights * ~held, smoothing)
+            judged = held & patch.holds(self.points)
+            residual = GridField([*above, patch])(self.points[judged]).abs()
+            scores.append(float(residual.sort()[0][: int((1 - TRIMMED) * len(residual))].square().mean()))
+        patch.coefficients.copy_(start)
+        self.smoothing = SMOOTHINGS[scores.index(min(scores))]
+        self.run.facts["scores"] = scores
+
+
+class _System:
+    """The quadratic energy of one level."""
+
+    def __init__(self, level, fit: _Fit):
+        from surfrecon import losses
+
+        self.level, self.fit = level, fit
+        self.free = level.free_columns()
+        self.here = level.holds(fit.points)
+        reach = fit.settings.normal_reach * fit.spacing
+        self.pull = losses.plane_pull(level, self.free, fit.points[self.here], fit.normals[self.here], reach)
+        self.bending = losses.bending(level, self.free)
+
+    def solve(self, weights, normal_weights, smoothing: float) -> None:
+        """Add the change of the coefficients that lowers the energy most; both terms then start from the new ones."""
+        import torch
+
+        from surfrecon.optimize import conjugate_gradient
+
+        s, h, level = self.fit.spacing, self.level.step, self.level
+        data = s * s * torch.cat([weights[self.here], normal_weights[self.here].repeat_interleave(3)])
+        bend = torch.full_like(self.bending.target, max(smoothing * s, COARSE_LENGTH * h) ** 3 / h)
+        anchor = torch.zeros(1, device=data.device)
+        right = self.pull.right(data) + self.bending.right(bend)
+        if level.resolution <= DENSE:
+            target = self.fit.anchor if level.resolution == self.fit.settings.coarsest else None
+            if target is None:
+                target = self.fit.anchors(level)
+            anchor = ANCHOR * h**3 * (target.abs() / ANCHOR_REACH).clamp(max=2) ** 4
+            right = right + anchor * (target - level.coefficients)
+        diagonal = self.pull.diagonal(data) + self.bending.diagonal(bend) + anchor + 1e-30
+        change, self.used = conjugate_gradient(
+            lambda x: self.pull.normal(x, data) + self.bending.normal(x, bend) + anchor * x,
+            right,
+            diagonal,
+            iterations=self.fit.settings.iterations,
+        )
+        level.coefficients[self.free >= 0] += change
+        self.pull.target.sub_(self.pull.rows(change))
+        self.bending.target.sub_(self.bending.rows(change))
+
+
+def _start_level(winding, resolution: int, device):
+    """The dense first level: signed distance to the winding field's 1/2 surface."""
+    import torch
+    from scipy.spatial import cKDTree
+
+    from surfrecon.fields.grid import dense_level
+
+    values = winding.values - 0.5
+    crossings = []
+    for axis in range(3):
+        a, b = values.narrow(axis, 0, values.shape[axis] - 1), values.narrow(axis, 1, values.shape[axis] - 1)
+        crossed = (a > 0) != (b > 0)
+        node = torch.nonzero(crossed).to(values.dtype)
+        node[:, axis] += a[crossed] / (a[crossed] - b[crossed])
+        crossings.append(winding.origin + node * winding.step)
+    axis = -1 + (torch.arange(resolution, device=device) + 0.5) * (2 / resolution)
+    x = torch.cartesian_prod(axis, axis, axis)
+    distance = cKDTree(torch.cat(crossings).cpu().numpy()).query(x.cpu().numpy(), workers=-1)[0]
+    distance = torch.as_tensor(distance, dtype=x.dtype, device=device)
+    inside = winding(x)[0] > 0.5
+    return dense_level(torch.where(inside, -distance, distance).reshape((resolution,) * 3))

@@ -1,0 +1,278 @@
+"""Outward normals of a scan: axes by local covariance, sides by winding numbers, sensor origins or the scan's own normals.
+
+Outward area vectors mu_j are right when the winding number w(x) = sum_j mu_j . (y_j - x) / (4 pi |y_j - x|^3) is 1 inside and 0 outside, that is
+1/2 at every sample. We look for them on a periodic lattice by FFT: w = A mu with A = S K D^T, S reading a quadratic B-spline at the points,
+D its gradient, K the Green's function of the Laplacian. A kernel cut off inside radius r equals the full kernel convolved with a spherical
+shell, a factor sinc(|k| r) in Fourier space; the cut-off keeps a point from confirming its own side. The value in the box's corner is
+pinned to 0 (outside).
+
+Letters: N points, n nodes of the lattice per axis. Lengths are in the cloud's own units unless they end in _cells.
+Source: Lin, Shi and Liu, "Fast and globally consistent normal orientation based on the winding number normal consistency", 2024, for the iteration;
+the FFT form is ours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from surfrecon import ops
+from surfrecon.geometry import PointCloud, object_bounds
+from surfrecon.run import Run
+
+NEIGHBOURS = 16  # for the local covariance
+PADDING = 0.125  # free space on each side of the points, in their longest side: keeps the periodic images apart
+MAX_POINTS = 100_000  # more are oriented by the field that this many make
+POINTS_PER_CELL_FACE = 8  # points per squared lattice side that a level can use; more would only cost time
+FINEST_STEP = 1.0  # finest lattice step in spacings: below it the winding field falls apart into single points
+MAX_NODES = 20_000_000  # of one lattice: 80 MB in float32
+# (cells along the box's longest side, iterations, first and last cut-off radius in cells)
+LEVELS = ((32, 12, 2.0, 1.2), (64, 16, 2.4, 1.2), (128, 14, 2.2, 1.2), (192, 8, 2.2, 1.0), (256, 6, 2.2, 1.0))
+CONFIDENT_COSINE = 0.5  # axis and winding gradient within 60 degrees of each other
+GRAZING_COSINE = 0.15  # a sensor that sees a surface flatter than this doesn't tell its side
+AXIS_AGREEMENT = 0.8  # median |cosine| to the local covariance below which given normals are not normals
+SIDE_AGREEMENT = 0.75  # share of sides that winding numbers must confirm before given sides are believed
+
+
+@dataclass(frozen=True)
+class WindingField:
+    """The winding number on a lattice: about 1 inside, 0 outside, 1/2 on the surface.
+
+    Attributes:
+        values: (nx, ny, nz) spline coefficients.
+        origin: (3,) position of node 0.
+        step: distance between nodes.
+    """
+
+    values: Tensor
+    origin: Tensor
+    step: float
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3) points -> (N,) winding numbers and (N, 3) gradients; 0 outside the lattice."""
+        shape = torch.tensor(self.values.shape, device=x.device)
+        u = (x - self.origin) / self.step
+        outside = ((u < 1) | (u > shape - 2)).any(1)
+        middle, weights, slopes = ops.bspline_weights(u.clamp(min=1).minimum(shape - 2.0))
+        value, slope = ops.bspline_evaluate(self.values.reshape(-1), _flat(middle, self.values.shape), weights, slopes)
+        return value.masked_fill(outside, 0.0), (slope / self.step).masked_fill(outside[:, None], 0.0)
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """What orient() finds.
+
+    Attributes:
+        normals: (N, 3) float64 unit, outward.
+        confident: (N,) bool, whether the winding field backs the side.
+        winding: the field that the sides make.
+        source: what decided the sides, in words.
+    """
+
+    normals: np.ndarray
+    confident: np.ndarray
+    winding: WindingField
+    source: str
+
+
+def orient(cloud: PointCloud, run: Run | None = None, *, axes: np.ndarray | None = None) -> Orientation:
+    """Outward unit normals for every point of a scan.
+
+    Sensor origins decide the side where the scan has them. The scan's own normals are used where they agree with the local covariance
+    (axis) and with winding numbers (side); all of them turned inward is noticed and undone. Otherwise winding numbers decide.
+
+    Args:
+        cloud: the scan, any frame.
+        run: device, seed, warnings.
+    """
+    run = run or Run()
+    device = run.torch_device()
+    axes = covariance_axes(cloud.points) if axes is None else axes
+    given = _given_axes(cloud, axes, run)
+    if given is not None:
+        axes = given
+    low, high = object_bounds(cloud.points)
+    centre = (low + high) / 2
+    points = torch.as_tensor(cloud.points - centre, dtype=torch.float32, device=device)
+    spacing = cloud.spacing()
+    start, source = None, "winding numbers"
+    if cloud.origins is not None:
+        towards = cloud.origins - cloud.points
+        cosine = np.einsum("nd,nd->n", axes, towards) / np.maximum(np.linalg.norm(towards, axis=1), np.finfo(float).tiny)
+        axes = axes * np.where(cosine < 0, -1.0, 1.0)[:, None]
+        start, source = axes, "sensor origins"
+    field = _iterated_winding(points, (high - low).tolist(), spacing, start, run)
+    outward = -torch.nn.functional.normalize(field(points)[1], dim=1).cpu().numpy()
+    by_winding = np.einsum("nd,nd->n", axes, outward)
+    sides = np.where(by_winding < 0, -1.0, 1.0)
+    if cloud.origins is not None:
+        sides = np.where(np.abs(cosine) > GRAZING_COSINE, 1.0, sides)
+    elif given is not None:
+        agreement = float((sides > 0).mean())
+        if agreement >= SIDE_AGREEMENT:
+            sides, source = np.ones(len(axes)), "the scan's normals"
+            field = _winding_of(points, torch.as_tensor(axes).to(points), (high - low).tolist(), spacing)
+        elif agreement <= 1 - SIDE_AGREEMENT:
+            sides, source = -np.ones(len(axes)), "the scan's normals, turned"
+            field = _winding_of(points, torch.as_tensor(-axes).to(points), (high - low).tolist(), spacing)
+            run.warn(f"the scan's normals point inward ({1 - agreement:.0%} of them): they were turned")
+        else:
+            run.warn(f"the scan's normals contradict each other (winding numbers confirm {agreement:.0%}): their sides are not used")
+    normals = axes * sides[:, None]
+    confident = np.einsum("nd,nd->n", normals, outward) > CONFIDENT_COSINE
+    return Orientation(normals, confident, WindingField(field.values, field.origin + torch.as_tensor(centre).to(field.origin), field.step), source)
+
+
+def covariance_axes(points: np.ndarray, *, neighbours: int = NEIGHBOURS) -> np.ndarray:
+    """Unsigned unit normals by principal component analysis of each point's neighbours.
+
+    Returns:
+        (N, 3) float64.
+    """
+    count = min(neighbours, len(points))
+    nearest = cKDTree(points).query(points, count, workers=-1)[1].reshape(len(points), count)
+    axes = np.empty((len(points), 3))
+    for rows in np.array_split(np.arange(len(points)), max(1, len(points) // 200_000)):
+        local = points[nearest[rows]]
+        local = local - local.mean(1, keepdims=True)
+        axes[rows] = np.linalg.eigh(np.einsum("nki,nkj->nij", local, local))[1][:, :, 0]
+    return axes
+
+
+def _given_axes(cloud: PointCloud, axes: np.ndarray, run: Run) -> np.ndarray | None:
+    """The scan's own normals as unit vectors where they are normals at all, zero ones replaced by local axes; None where they are not."""
+    if cloud.normals is None:
+        return None
+    length = np.linalg.norm(cloud.normals, axis=1)
+    known = length > 0.1
+    if known.mean() < 0.5:
+        run.warn(f"{1 - known.mean():.0%} of the scan's normals are zero: they are not used")
+        return None
+    given = np.where(known[:, None], cloud.normals / np.maximum(length, 0.1)[:, None], axes)
+    agreement = float(np.median(np.abs(np.einsum("nd,nd->n", given, axes))[known]))
+    if agreement < AXIS_AGREEMENT:
+        run.warn(f"the scan's normals don't fit its points (median cosine {agreement:.2f}): they are not used")
+        return None
+    return given
+
+
+def _flat(nodes: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """(N, 3) middle nodes -> (N, 27) flat rows of their stencils on a dense lattice."""
+    step = torch.arange(-1, 2, device=nodes.device)
+    x, y, z = (nodes[:, axis, None] + step for axis in range(3))
+    return ((x[:, :, None, None] * shape[1] + y[:, None, :, None]) * shape[2] + z[:, None, None, :]).reshape(-1, 27)
+
+
+class _Operators:
+    """A, its adjoint and the gradient of w for fixed points on one lattice. Points are centred on their box."""
+
+    def __init__(self, points: Tensor, extent: list[float], cells: int):
+        self.step = max(extent) * (1 + 2 * PADDING) / cells
+        self.shape = tuple(_fft_size(side / self.step + 2 * PADDING * max(extent) / self.step) for side in extent)
+        self.origin = -torch.tensor(self.shape, device=points.device) * (self.step / 2)
+        u = (points - self.origin) / self.step
+        # Far outliers would read outside the lattice: they keep to its rim and count for nothing.
+        limit = torch.tensor(self.shape, device=points.device) - 2.0
+        self.inside = ((u >= 1) & (u <= limit)).all(1)
+        middle, weights, slopes = ops.bspline_weights(u.clamp(min=1).minimum(limit))
+        keep = self.inside[:, None].to(weights.dtype)
+        self.slots, self.weights, self.slopes = _flat(middle, self.shape), weights * keep, slopes * keep[..., None]
+        size = math.prod(self.shape)
+        self.size = size
+        kx, ky = (2 * torch.pi * torch.fft.fftfreq(n, device=points.device) for n in self.shape[:2])
+        kz = 2 * torch.pi * torch.fft.rfftfreq(self.shape[2], device=points.device)
+        self.k2 = kx[:, None, None] ** 2 + ky[None, :, None] ** 2 + kz**2
+
+    def cut_off(self, radius_cells: float) -> None:
+        self.green = torch.sinc(self.k2.sqrt() * (radius_cells / torch.pi)) / self.k2
+        self.green[0, 0, 0] = 0
+
+    def _solve(self, density: Tensor) -> Tensor:
+        spectrum = torch.fft.rfftn(density.view(self.shape)) * self.green
+        return torch.fft.irfftn(spectrum, s=self.shape).reshape(-1)
+
+    def winding(self, mu: Tensor) -> Tensor:
+        """(N, 3) area vectors in squared cells -> (size,) winding numbers on the lattice."""
+        w = self._solve(ops.splat(torch.einsum("nkd,nd->nk", self.slopes, -mu), self.slots, self.size))
+        return w - w[0]
+
+    def read(self, w: Tensor) -> Tensor:
+        return ops.gather(w, self.slots, self.weights)
+
+    def outward(self, w: Tensor) -> Tensor:
+        """(N, 3) unit vectors from high to low winding numbers."""
+        return torch.nn.functional.normalize(-ops.bspline_evaluate(w, self.slots, self.weights, self.slopes)[1], dim=1)
+
+    def adjoint(self, residual: Tensor) -> Tensor:
+        density = ops.splat(self.weights * residual[:, None], self.slots, self.size)
+        density[0] -= residual[self.inside].sum()
+        return -ops.bspline_evaluate(self._solve(density), self.slots, self.weights, self.slopes)[1]
+
+
+def _iterated_winding(points: Tensor, extent: list[float], spacing: float, start: np.ndarray | None, run: Run) -> WindingField:
+    """Iterate coarse to fine: a gradient step on |A mu - 1/2|^2, then directions from the field, lengths kept."""
+    order = torch.randperm(len(points), generator=run.generator(), device=points.device)[:MAX_POINTS]
+    side = max(extent) * (1 + 2 * PADDING)
+    levels = [level for i, level in enumerate(LEVELS) if i == 0 or side / level[0] >= FINEST_STEP * spacing]
+    mu, field, total = None, None, sum(level[1] for level in levels)
+    done = 0
+    for cells, iterations, first, last in levels:
+        rows = order[: POINTS_PER_CELL_FACE * cells**2]
+        operators = _Operators(points[rows], extent, cells)
+        if operators.size > MAX_NODES:
+            break
+        if start is not None:
+            mu = torch.as_tensor(start, dtype=points.dtype, device=points.device)[rows]
+        elif field is None:
+            mu = torch.zeros_like(points[rows])
+        else:
+            more = len(rows) - len(mu)
+            length = mu.norm(dim=1).mean()
+            grown = -torch.nn.functional.normalize(field(points[rows[-more:]])[1], dim=1) * length if more else mu[:0]
+            mu = torch.cat([mu, grown])
+        for i, radius in enumerate(np.linspace(first, last, iterations)):
+            operators.cut_off(float(radius))
+            w = operators.winding(mu)
+            t = operators.read(w)
+            if i == 0 and t.abs().sum() > 0:
+                factor = 0.5 * t.sum() / (t * t).sum()
+                mu, w, t = mu * factor, w * factor, t * factor
+            step = operators.adjoint(0.5 - t)
+            w_step = operators.winding(step)
+            t_step = operators.read(w_step)
+            rate = (step * step).sum() / (t_step * t_step).sum().clamp(min=1e-20)
+            mu, w = mu + rate * step, w + rate * w_step
+            mu = operators.outward(w) * mu.norm(dim=1, keepdim=True)
+            done += 1
+            run.step("orient", done, total)
+        field = WindingField(w.view(operators.shape), operators.origin, operators.step)
+    return field
+
+
+def _winding_of(points: Tensor, normals: Tensor, extent: list[float], spacing: float) -> WindingField:
+    """The winding field of outward normals as they are, every point standing for the same area."""
+    side = max(extent) * (1 + 2 * PADDING)
+    cells = max(64, min(256, round(side / (FINEST_STEP * spacing))))
+    operators = _Operators(points, extent, cells)
+    operators.cut_off(1.0)
+    w = operators.winding(normals)
+    w = w * (0.5 / operators.read(w).median())
+    return WindingField(w.view(operators.shape), operators.origin, operators.step)
+
+
+def _fft_size(length: float) -> int:
+    """The next even number with no prime factor above 5."""
+    size = 2 * math.ceil(length / 2)
+    while True:
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 2

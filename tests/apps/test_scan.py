@@ -1,0 +1,241 @@
+"""surfrecon scan on a tiny sphere: what it writes, what it refuses, and that it leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from surfrecon.apps import scan
+from surfrecon.errors import SurfreconError
+from surfrecon.geometry import Mesh
+from surfrecon.io import read_mesh, write_mesh
+from surfrecon.methods import METHODS
+from surfrecon.repair import inspect
+from surfrecon.settings import resolve
+
+SLOW = ("--preset", "fine", "--resolution", "1024", "--device", "cpu", "--threads", "1")  # long enough to be interrupted
+
+
+def names(folder):
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+def test_result_is_the_scanned_sphere_in_its_own_place(sphere, result):
+    mesh = read_mesh(result)
+    assert inspect(mesh).solid and inspect(mesh).genus == 0
+    assert mesh.volume() == pytest.approx(4 / 3 * np.pi * sphere.radius**3, rel=0.02)
+    assert np.abs(np.linalg.norm(mesh.vertices - sphere.centre, axis=1) - sphere.radius).max() < 0.1
+
+
+def test_files_of_a_run(result):
+    assert names(result.parent) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+
+
+def test_report_holds_what_a_reader_needs(result, sphere):
+    report = json.loads((result.parent / "mesh.run" / "report.json").read_text())
+    assert report["command"][:2] == ["surfrecon scan", str(sphere.file)]
+    assert report["input"]["points"] == 2000 and report["input"]["duplicates"] == 0
+    assert report["settings"]["seed"] == 0 and report["settings"]["resolution"] == 48
+    assert report["settings"]["gridpull"]["rounds"] == 2
+    assert report["topology"]["solid"] and report["topology"]["faces"] == len(read_mesh(result).faces)
+    assert np.allclose(np.linalg.inv(report["unit_from_world"])[:3, 3], sphere.centre, atol=0.1)
+    assert {"read", "orient", "write", "check"} <= set(report["timings"])
+    assert sum(report["timings"].values()) == pytest.approx(report["seconds"])
+    assert 0 < report["confidence"]["median"] <= 1
+    assert report["peak_memory_bytes"] > 50e6
+    assert report["versions"]["numpy"] == np.__version__
+    assert report["files"][0] == str(result) and report["device"] == "cpu"
+    assert isinstance(report["warnings"], list)
+
+
+def test_settings_of_a_run_repeat_it_to_the_byte(result, sphere, folder, surfrecon):
+    settings = result.parent / "mesh.run" / "settings.toml"
+    options = ("--settings", settings, "--device", "cpu", "--threads", "1", "--json")
+    ended = surfrecon("scan", sphere.file, "-o", folder / "again.ply", *options)
+    assert ended.code == 0 and ended.json["settings"]["resolution"] == 48
+    assert (folder / "again.ply").read_bytes() == result.read_bytes()
+    assert (folder / "again.run" / "settings.toml").read_text() == settings.read_text()
+    assert json.loads((folder / "again.run" / "report.json").read_text()) == ended.json
+
+
+def test_summary_names_the_files_and_what_they_hold(sphere, quick, folder, surfrecon):
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.glb", *quick, "--open")
+    assert ended.code == 0
+    assert names(folder) == ["mesh.glb", "mesh.open.glb", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert all(str(folder / name) in ended.out for name in names(folder))
+    assert "closed yes, 1 piece" in ended.out
+
+
+def test_overwrite_replaces_the_result_and_its_stale_sheet(sphere, quick, folder, surfrecon):
+    for name in ("mesh.ply", "mesh.open.ply"):
+        (folder / name).write_text("old")
+    assert surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick, "--no-open", "--overwrite").code == 0
+    assert names(folder) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert len(read_mesh(folder / "mesh.ply").faces) > 1000
+
+
+def test_several_files_are_one_scan(sphere, folder, surfrecon):
+    points = sphere.points
+    parts = [folder.parent / "a.xyz", folder.parent / "b.xyz"]
+    for part, rows in zip(parts, (slice(900), slice(900, None))):
+        np.savetxt(part, points[rows])
+    ended = surfrecon("scan", *parts, "-o", folder / "mesh.ply", "--dry-run", "--json")
+    assert ended.code == 0 and ended.json["input"]["points"] == 2000
+
+
+def test_dry_run_shows_settings_and_estimate_and_writes_nothing(sphere, quick, folder, surfrecon):
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick, "--dry-run")
+    assert ended.code == 0 and names(folder) == []
+    assert "2,000 points" in ended.out and "about" in ended.out and "rounds = 2" in ended.out
+    plan = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick, "--dry-run", "--json").json
+    assert plan["estimate"]["resolution"] == 48 and plan["estimate"]["seconds"] > 0 and plan["estimate"]["bytes"] > 0
+    assert plan["settings"]["method"] == next(iter(METHODS))
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry-run"])
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        (None, "scan.ply", "scan.ply"),
+        (b"", "scan.ply", "scan.ply"),
+        (b"\x00\x01garbage" * 50, "scan.ply", "scan.ply"),
+        (b"", "scan.xyz", "scan.xyz"),
+        (b"one two three\n", "scan.xyz", "scan.xyz"),
+        (b"1 2 3\n" * 20, "scan.xyz", "at one place"),
+        (b"1 2 3\n4 5 nan\n" * 20, "scan.xyz", "scan.xyz"),
+        (b"hello", "scan.docx", ".docx"),
+    ],
+    ids=["missing", "empty", "garbage", "empty-text", "words", "equal", "nan", "suffix"],
+)
+def test_bad_input_is_refused_by_name_and_nothing_is_written(content, name, said, dry, tmp_path, quick, folder, surfrecon):
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content)
+    ended = surfrecon("scan", file, "-o", folder / "mesh.ply", *quick, *dry)
+    if name == "scan.xyz" and content is not None and b"nan" in content and ended.code == 0:
+        pytest.skip("the reader leaves out points without a position, which is its right")
+    assert (ended.code, ended.out, names(folder)) == (2, "", [])
+    assert said in ended.err and "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--preset", "slow"), "gridpull has no preset 'slow'; choose one of fast, balanced, fine"),
+        (("--method", "poisson"), "no method 'poisson'; choose one of gridpull"),
+        (("--device", "cuda:77"), "device 'cuda:77' can't be used"),
+        (("--device", "abacus"), "device 'abacus' can't be used"),
+        (("--backend", "abacus"), "abacus"),
+        (("--settings", "nowhere.toml"), "nowhere.toml can't be read"),
+    ],
+)
+def test_bad_choices_are_refused_before_the_scan_is_read(arguments, said, tmp_path, folder, surfrecon):
+    scan_file = tmp_path / "not-even-there.ply"
+    ended = surfrecon("scan", scan_file, "-o", folder / "mesh.ply", *arguments)
+    assert (ended.code, ended.out, names(folder)) == (2, "", [])
+    assert said in ended.err and "not-even-there" not in ended.err
+
+
+def test_unknown_setting_names_the_nearest(sphere, folder, surfrecon, tmp_path):
+    (tmp_path / "mine.toml").write_text("[gridpull]\nround = 2\n")
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", "--settings", tmp_path / "mine.toml")
+    assert ended.code == 2 and "no setting 'round'; did you mean 'rounds'?" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("mesh.docx", "can't write .docx; choose one of"),
+        ("mesh", "can't write a file without suffix"),
+        ("nowhere/mesh.ply", "nowhere doesn't exist"),
+        ("there.ply", "exists; add --overwrite"),
+        ("sheet.ply", "sheet.open.ply exists; add --overwrite"),
+    ],
+)
+def test_bad_output_is_refused_before_the_scan_is_read(quick, output, said, tmp_path, surfrecon):
+    for name in ("there.ply", "sheet.open.ply"):
+        (tmp_path / name).write_text("mine")
+    ended = surfrecon("scan", tmp_path / "not-even-there.ply", "-o", tmp_path / output, *quick)
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err and "not-even-there" not in ended.err
+    assert names(tmp_path) == ["sheet.open.ply", "there.ply"]
+
+
+def test_a_scan_is_never_overwritten_by_its_mesh(sphere, folder, surfrecon):
+    file = folder / "scan.ply"
+    file.write_text("mine")
+    ended = surfrecon("scan", file, "-o", file, "--overwrite")
+    assert ended.code == 2 and "would be overwritten" in ended.err and file.read_text() == "mine"
+    ended = surfrecon("scan", file, file, "-o", folder / "mesh.ply")
+    assert ended.code == 2 and "is named twice" in ended.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_so_and_leaves_nothing(number, code, sphere, folder):
+    command = [sys.executable, "-m", "surfrecon.apps.cli", "scan", str(sphere.file), "-o", str(folder / "mesh.ply"), *SLOW, "-v"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "orient:" in line:  # the work has begun
+            break
+    time.sleep(0.2)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, names(folder), os.listdir(folder)) == (code, "", [], [])
+    assert err.endswith("surfrecon: interrupted; nothing half-written is left\n")
+
+
+def test_json_is_alone_on_stdout(sphere, quick, folder):
+    command = [sys.executable, "-m", "surfrecon.apps.cli", "scan", str(sphere.file), "-o", str(folder / "mesh.ply"), *quick, "--json", "-v"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["topology"]["solid"]
+    assert "surfrecon: orient" in done.stderr
+
+
+def test_too_little_memory_is_said_before_the_work(sphere, quick, folder, surfrecon, monkeypatch):
+    monkeypatch.setattr("surfrecon.apps.machine.available_memory", lambda: 1000)
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick)
+    assert ended.code == 3 and "are free; lower --resolution" in ended.err and names(folder) == []
+
+
+def tetrahedron():
+    return Mesh(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]]), np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".stl", ".obj"])
+def test_gate_passes_a_solid_file(suffix, tmp_path):
+    write_mesh(tetrahedron(), tmp_path / f"mesh{suffix}")
+    scan.check_mesh_file(tmp_path / f"mesh{suffix}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("faces", "said"),
+    [
+        ([[0, 2, 1], [0, 1, 3], [0, 3, 2]], "3 open edges"),
+        ([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]], r"volume -0\.167"),
+        ([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 3, 2]], "3 inconsistent edges"),
+    ],
+    ids=["open", "inside out", "one face turned"],
+)
+def test_gate_refuses_a_file_that_is_not_solid(faces, said, tmp_path):
+    write_mesh(Mesh(tetrahedron().vertices, np.array(faces)), tmp_path / "mesh.ply")
+    with pytest.raises(SurfreconError, match=said) as caught:
+        scan.check_mesh_file(tmp_path / "mesh.ply", tmp_path / "shown.ply")
+    assert str(caught.value).startswith(f"{tmp_path / 'shown.ply'} isn't solid")
+
+
+def test_a_mesh_that_fails_the_gate_is_not_kept(sphere, quick, folder, surfrecon, monkeypatch):
+    def refuse(*_):
+        raise SurfreconError("isn't solid")
+
+    monkeypatch.setattr(scan, "check_mesh_file", refuse)
+    assert surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick).code == 1
+    assert os.listdir(folder) == []
+
+
+def test_settings_file_in_the_run_folder_is_the_resolved_method(result):
+    assert resolve(file=result.parent / "mesh.run" / "settings.toml") == resolve("gridpull", preset="fast")
