@@ -6,14 +6,16 @@ set of corners of one vertex that are linked through edges of exactly two faces.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from surfrecon.geometry import Mesh
 
+LEAST_SUPPORT = 0.005  # of the points: a piece that fewer points lie nearest to was not scanned
 DEGENERATE_AREA = 1e-12  # of the longest side's square: below it a face has no area worth the name
 
 
@@ -157,3 +159,36 @@ def inspect(mesh: Mesh) -> MeshReport:
         euler=euler,
         genus=components - euler // 2 if len(faces) and boundary == branching == pinched == 0 else None,
     )
+
+
+def selected(mesh: Mesh, faces: np.ndarray) -> Mesh:
+    """The part of a mesh that a mask (F,) of faces keeps, without the vertices that fall out of use."""
+    kept = mesh.faces[faces]
+    used = np.zeros(len(mesh.vertices), bool)
+    used[kept] = True
+    row = np.cumsum(used) - 1
+    pick = lambda value: None if value is None else value[used]
+    return replace(
+        mesh,
+        vertices=mesh.vertices[used],
+        faces=row[kept],
+        normals=pick(mesh.normals),
+        colors=pick(mesh.colors),
+        scalars={name: value[used] for name, value in mesh.scalars.items()},
+    )
+
+
+def supported(mesh: Mesh, points: np.ndarray) -> Mesh:
+    """The pieces of a mesh that a share of at least LEAST_SUPPORT of the points (N, 3) lie nearest to; the best supported one always."""
+    count, piece = pieces(mesh)
+    if count == 1:
+        return mesh
+    votes = np.bincount(piece[cKDTree(mesh.vertices).query(points, workers=-1)[1]], minlength=count)
+    kept = votes >= min(LEAST_SUPPORT * len(points), votes.max())
+    return selected(mesh, kept[piece[mesh.faces[:, 0]]])
+
+
+def trim(mesh: Mesh, seen: np.ndarray) -> Mesh | None:
+    """The faces with a vertex that was seen (V,), or None where there is none."""
+    faces = seen[mesh.faces].any(axis=1)
+    return selected(mesh, faces) if faces.any() else None

@@ -19,18 +19,15 @@ from surfrecon.run import Run
 
 # torch is imported inside functions: settings are read where --help must answer fast.
 
-SMOOTHINGS = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.4)  # candidates of `smoothing`, in spacings
-HELD_OUT = 0.15  # share of the points that judge a smoothing
-TRIMMED = 0.1  # share of the largest residuals that don't count in that judgement: outliers
+LEAST_SMOOTHING = 0.1  # of clean points, in spacings
+SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise (best on noisy_50k: 0.9 to 1.2)
+NOISE_OF_MISS = 1.16  # standard deviation of the noise per root mean squared trimmed miss of a left-out point
 BAND = 2.0  # half width of what a level refines, in cells of the level above
 DENSE = 32  # levels up to this many cells cover the whole box
 ANCHOR = 1e-2  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
 ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyond doubt, unit frame: nearer, the data's own trend decides
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
-COARSE_SMOOTHING = 0.1  # until the held-out points have judged, in spacings
 NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
-PATCHES = 24  # places where smoothings are judged
-PATCH_POINTS = 400  # points around each
 RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
 MIN_SCALE = 0.05  # floor of the residual scale, in spacings: clean data have no noise to measure
 
@@ -43,7 +40,7 @@ class GridPull:
         finest: cells along the unit box at the finest level; 0 takes about one cell per spacing.
         coarsest: cells along the unit box at the dense first level.
         cells_per_spacing: fineness that `finest` = 0 aims at.
-        smoothing: length below which relief counts as noise, in spacings; 0 chooses it by held-out points.
+        smoothing: length below which relief counts as noise, in spacings; 0 derives it from the noise that left-out points show.
         normal_reach: how far the normals' word counts, in spacings: a radian of error in the gradient weighs like this distance.
         rounds: re-weightings per level.
         iterations: conjugate gradient steps per round, at most.
@@ -53,7 +50,7 @@ class GridPull:
     coarsest: int = 16
     cells_per_spacing: float = 1.0
     smoothing: float = 0.0
-    normal_reach: float = 1.0
+    normal_reach: float = 0.5
     rounds: int = 3
     iterations: int = 60
 
@@ -72,11 +69,11 @@ class GridPull:
             run: surroundings.
             start: a Field to begin from in place of the winding numbers' sides.
         """
+        import numpy as np
         import torch
 
         from surfrecon.local_surfaces import local_surfaces
         from surfrecon.orientation import orient
-        import numpy as np
 
         with torch.no_grad():
             with run.stage("look"):
@@ -85,13 +82,13 @@ class GridPull:
                 orientation = orient(scan, run, axes=surfaces.normals)
                 run.facts["sides_from"] = orientation.source
                 run.facts["confident_sides"] = float(orientation.confident.mean())
-            return _Fit(self, scan, orientation, run, start).field
+            return _Fit(self, scan, orientation, surfaces, run, start).field
 
 
 class _Fit:
     """One fit on its way from the coarsest level to the finest."""
 
-    def __init__(self, settings: GridPull, scan: PointCloud, orientation, run: Run, start):
+    def __init__(self, settings: GridPull, scan: PointCloud, orientation, surfaces, run: Run, start):
         import torch
 
         from surfrecon.fields.grid import GridField, refined
@@ -104,7 +101,8 @@ class _Fit:
         self.normals = torch.as_tensor(orientation.normals[inside], dtype=torch.float32, device=device)
         self.weights = torch.ones(len(self.points), device=device)
         self.normal_weights = self.weights.clone()
-        self.smoothing = settings.smoothing or COARSE_SMOOTHING
+        noise = NOISE_OF_MISS * min(surfaces.misses.values()) / self.spacing
+        self.smoothing = settings.smoothing or max(LEAST_SMOOTHING, SMOOTHING_OF_NOISE * noise)
         resolutions = self._resolutions()
         with run.stage("start"):
             self.field = GridField([_start_level(orientation.winding, resolutions[0], device)])
@@ -115,8 +113,6 @@ class _Fit:
             with run.stage(name):
                 if depth:
                     self.field.levels.append(refined(self.field.levels[-1], self._near(resolution)))
-                if settings.smoothing == 0 and resolution == resolutions[-1]:
-                    self._choose_smoothing(depth)
                 self._level(name)
         self.field.lipschitz = self.field.slope_bound()
         run.facts["noise_unit"] = float(self.scale)
@@ -161,36 +157,6 @@ class _Fit:
         self.weights = (1 + (residual / limit) ** 2) ** -2
         miss = (gradient - self.normals).square().sum(1)
         self.normal_weights = self.weights * (1 + miss / NORMAL_LIMIT**2) ** -2 if step <= 1.5 * self.spacing else self.weights.clone()
-
-    def _choose_smoothing(self, depth: int) -> None:
-        """Fit a few patches at the finest level without some of their points, once per smoothing, and keep what predicts these best."""
-        import torch
-        from scipy.spatial import cKDTree
-
-        from surfrecon.fields.grid import GridField, refined
-
-        generator = self.run.generator()
-        points = self.points.cpu().numpy()
-        middles = points[torch.randint(len(points), (PATCHES,), generator=generator, device=self.points.device).cpu().numpy()]
-        nearest = cKDTree(points).query(middles, min(PATCH_POINTS, len(points)), workers=-1)[1]
-        rows = torch.as_tensor(nearest, device=self.points.device).reshape(-1).unique()
-        held = torch.zeros(len(points), dtype=torch.bool, device=self.points.device)
-        held[rows[torch.rand(len(rows), generator=generator, device=rows.device) < HELD_OUT]] = True
-        above = self.field.levels[:-1]
-        scores = []
-        patch = refined(above[-1], self.points[rows]) if above else self.field.levels[0]
-        start = patch.coefficients.clone()
-        for smoothing in SMOOTHINGS:
-            patch.coefficients.copy_(start)
-            system = _System(patch, self)
-            system.solve(self.weights * ~held, self.normal_weights * ~held, smoothing)
-            judged = held & patch.holds(self.points)
-            residual = GridField([*above, patch])(self.points[judged]).abs()
-            scores.append(float(residual.sort()[0][: int((1 - TRIMMED) * len(residual))].square().mean()))
-        patch.coefficients.copy_(start)
-        self.smoothing = SMOOTHINGS[scores.index(min(scores))]
-        self.run.facts["scores"] = scores
-
 
 class _System:
     """The quadratic energy of one level."""

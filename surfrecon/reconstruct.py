@@ -1,0 +1,141 @@
+"""From a scan to a watertight mesh in the scan's own frame: the whole data path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from surfrecon.extract import marching_cubes
+from surfrecon.fields import Field
+from surfrecon.geometry import Mesh, PointCloud, Scan, Similarity
+from surfrecon.methods import METHODS, method_class
+from surfrecon.repair import MeshReport, inspect, supported, trim
+from surfrecon.run import Run
+
+NEIGHBOURS = 4  # points that a vertex takes colours and scalars from
+CONFIDENT_SPACINGS = 3.0  # a vertex this many spacings from the nearest point has confidence exp(-1)
+TRIM_SPACINGS = 4.0  # surface further than this from every point was not scanned
+OPEN_SHARE = 0.15  # a scan is judged open when this share of the closed surface was not scanned
+CELLS_PER_SPACING = 1.0
+MAX_RESOLUTION = 512
+FIXED_SECONDS, SECONDS_PER_POINT, SECONDS_PER_FACE_CELL = 2.0, 1.2e-4, 1.0e-4  # 2 cores, balanced
+FIXED_BYTES, BYTES_PER_POINT, BYTES_PER_FACE_CELL = 5e8, 8e3, 4e3
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A mesh and how it came about.
+
+    Attributes:
+        mesh: the closed solid, world frame, `confidence` among its scalars.
+        sheet: the part of it that was scanned, for a scan judged open; else None.
+        report: topology and measures of the solid.
+        field: unit frame.
+        unit_from_world: the bridge between the field's frame and the scan's.
+        settings: of the method, as resolved.
+    """
+
+    mesh: Mesh
+    sheet: Mesh | None
+    report: MeshReport
+    field: Field
+    unit_from_world: Similarity
+    method: str
+    settings: Mapping[str, Any]
+    resolution: int
+
+    def summary(self) -> dict[str, Any]:
+        """What report.json says of the result, beside its topology."""
+        return {"method": self.method, "settings": dict(self.settings), "resolution": self.resolution, "open": self.sheet is not None}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a reconstruction will take on two cores."""
+
+    seconds: float
+    bytes: int
+    resolution: int
+
+
+def reconstruct(
+    scan: Scan, method: Any = "auto", *, resolution: int | None = None, open: bool | None = None, run: Run | None = None
+) -> Reconstruction:
+    """The closed surface of a scan, in the scan's own frame.
+
+    Args:
+        scan: world frame.
+        method: a method's settings, its name, or "auto".
+        resolution: cells along the unit box; None follows the spacing of the points.
+        open: whether to give the trimmed sheet as well; None judges by the share of the surface that nobody scanned.
+        run: device, seed, progress.
+    Raises:
+        InputError: the scan can't be used. SurfreconError: the fit failed.
+    """
+    run = run or Run()
+    name, method = named(method)
+    unit_from_world = Similarity.fit(scan)
+    unit = scan.transformed(unit_from_world)
+    field = method.fit(unit, run)
+    resolution = resolution or resolution_for(unit)
+    with run.stage("extract"):
+        mesh = supported(marching_cubes(field, resolution=resolution, run=run), unit.points)
+    with run.stage("attributes"):
+        mesh = attribute(mesh, unit)
+        reach = CONFIDENT_SPACINGS / TRIM_SPACINGS
+        seen = mesh.scalars["confidence"] >= np.exp(-1 / reach**2)
+        if open is None:
+            areas = np.linalg.norm(mesh.area_vectors(), axis=1)
+            open = bool(areas[~seen[mesh.faces].any(axis=1)].sum() > OPEN_SHARE * areas.sum())
+            if open:
+                run.warn("much of the closed surface was not scanned: the trimmed sheet is given as well")
+        world = mesh.transformed(unit_from_world.inverse())
+        sheet = trim(world, seen) if open else None
+    return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution)
+
+
+def named(method: Any) -> tuple[str, Any]:
+    """Name and settings of a method given by either."""
+    if isinstance(method, str):
+        name = next(iter(METHODS)) if method == "auto" else method
+        return name, method_class(name)()
+    return next(name for name in METHODS if method_class(name) is type(method)), method
+
+
+def resolution_for(unit: PointCloud) -> int:
+    """Cells along the unit box that show what the points hold: one per spacing, a multiple of 16."""
+    return int(np.clip(16 * round(CELLS_PER_SPACING * 2 / unit.spacing() / 16), 32, MAX_RESOLUTION))
+
+
+def attribute(mesh: Mesh, scan: PointCloud) -> Mesh:
+    """The mesh with colours, scalars and confidence from the nearest points.
+
+    Colours and floating scalars are means weighted by inverse distance; other scalars (classes, ids) come from the nearest point.
+    Confidence is exp(-(d / (3 spacing))^2), d the distance to the nearest point.
+    """
+    count = min(NEIGHBOURS, len(scan))
+    distance, nearest = cKDTree(scan.points).query(mesh.vertices, count, workers=-1)
+    distance, nearest = distance.reshape(-1, count), nearest.reshape(-1, count)
+    weight = 1 / np.maximum(distance, 1e-3 * scan.spacing())
+    weight /= weight.sum(1, keepdims=True)
+    mean = lambda values: np.einsum("vk,vk...->v...", weight, values[nearest])
+    scalars = {
+        key: mean(values).astype(values.dtype) if values.dtype.kind == "f" else values[nearest[:, 0]] for key, values in scan.scalars.items()
+    }
+    scalars["confidence"] = np.exp(-((distance[:, 0] / (CONFIDENT_SPACINGS * scan.spacing())) ** 2)).astype(np.float32)
+    colors = None if scan.colors is None else mean(scan.colors)
+    return replace(mesh, normals=mesh.vertex_normals(), colors=colors, scalars=scalars, crs=scan.crs)
+
+
+def estimate(scan: PointCloud, method: Any = "auto", resolution: int | None = None) -> Estimate:
+    """Time and memory on two cores: a line through measured runs, good to a factor of two."""
+    named(method)
+    unit = scan.transformed(Similarity.fit(scan))
+    resolution = resolution or resolution_for(unit)
+    area = resolution**2
+    seconds = FIXED_SECONDS + SECONDS_PER_POINT * len(scan) + SECONDS_PER_FACE_CELL * area
+    return Estimate(seconds, int(FIXED_BYTES + BYTES_PER_POINT * len(scan) + BYTES_PER_FACE_CELL * area), resolution)
