@@ -168,7 +168,7 @@ def _kept_warnings(run: Run) -> Iterator[None]:
 
 def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]:
     """Method and choices, after everything that can be refused before the scan is read."""
-    from surfrecon import io
+    from surfrecon import io, ops
     from surfrecon.apps.files import check_output
     from surfrecon.apps.machine import device_problem
     from surfrecon.settings import read_choices, resolve
@@ -187,6 +187,7 @@ def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]
         import torch
 
         torch.set_num_threads(options.threads)
+    ops.choices(options.device, options.backend)
     problem = device_problem(options.device)
     if problem:
         raise InputError(f"device {options.device!r} can't be used ({problem}); leave --device out, or see surfrecon doctor")

@@ -1,10 +1,12 @@
 """Local surfaces of a cloud: at each point a quadric over its tangent plane, fitted to as many neighbours as the data bear.
 
-Noise asks for many neighbours, detail for few. How many is decided by leaving points out: the neighbourhood whose quadrics predict the left-out
+Noise asks for many neighbours, detail for few. How many is decided by leaving points out: the neighbourhood whose quadrics predict the
+left-out
 points best. That balance also tells how much smoothing a global fit of the same points should use.
 
 Letters: N points, K neighbours. Lengths are in the cloud's own units.
-Source: quadrics over weighted neighbours are those of Alexa et al., "Computing and rendering point set surfaces", 2003; their size by cross-validation
+Source: quadrics over weighted neighbours are those of Alexa et al., "Computing and rendering point set surfaces", 2003; their size by
+cross-validation
 is ours.
 """
 
@@ -23,6 +25,7 @@ TRIMMED = 0.1  # share of the largest misses that don't count: outliers, edges
 GAIN = 0.02  # a larger neighbourhood must predict better by this share of the squared miss, else the smaller one is kept
 FALLOFF = 2.0  # a neighbour's weight is exp(-FALLOFF (distance / farthest)^2)
 RIDGE = 1e-5  # keeps quadrics of collinear neighbours solvable
+OUTLYING = 2.5  # times as far from its neighbours as they are from theirs: such a point is no part of the surface
 BATCH = 2**22  # neighbours looked at in one go
 
 
@@ -65,6 +68,16 @@ def local_surfaces(points: np.ndarray, *, neighbours: int | None = None, generat
         normal, height = _quadrics(points[rows], points[nearest])
         normals[rows], offsets[rows] = normal, height
     return LocalSurfaces(normals, offsets, neighbours, float(1.4826 * np.median(np.abs(offsets))), misses)
+
+
+def outlying(points: np.ndarray, *, neighbours: int = SIZES[0]) -> np.ndarray:
+    """(N,) whether each point stands off from its neighbours: distance to the k-th over the median of theirs exceeds OUTLYING.
+
+    Source: a simple form of Breunig et al., "LOF: identifying density-based local outliers", 2000.
+    """
+    count = min(neighbours, len(points) - 1)
+    distance, nearest = cKDTree(points).query(points, count + 1, workers=-1)
+    return distance[:, -1] > OUTLYING * np.median(distance[nearest[:, 1:], -1], axis=1)
 
 
 def left_out_misses(points: np.ndarray, tree: cKDTree, generator: np.random.Generator) -> dict[int, float]:

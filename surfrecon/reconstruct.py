@@ -124,7 +124,8 @@ def attribute(mesh: Mesh, scan: PointCloud) -> Mesh:
     weight /= weight.sum(1, keepdims=True)
     mean = lambda values: np.einsum("vk,vk...->v...", weight, values[nearest])
     scalars = {
-        key: mean(values).astype(values.dtype) if values.dtype.kind == "f" else values[nearest[:, 0]] for key, values in scan.scalars.items()
+        key: mean(values).astype(values.dtype) if values.dtype.kind == "f" else values[nearest[:, 0]]
+        for key, values in scan.scalars.items()
     }
     scalars["confidence"] = np.exp(-((distance[:, 0] / (CONFIDENT_SPACINGS * scan.spacing())) ** 2)).astype(np.float32)
     colors = None if scan.colors is None else mean(scan.colors)

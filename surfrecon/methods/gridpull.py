@@ -1,6 +1,7 @@
 """GridPull: a signed distance on a grid, fitted so that queries near the scan are pulled onto it; no network, no normals needed.
 
-The idea is that of Chen, Liu and Han, "GridPull: towards scalability in learning implicit representations from 3D point clouds", ICCV 2023. The
+The idea is that of Chen, Liu and Han, "GridPull: towards scalability in learning implicit representations from 3D point clouds", ICCV
+2023. The
 default differs where the paper's form falls short: the sign comes from winding numbers, targets are local planes, not nearest noisy points,
 weights are robust, the grid is a quadratic B-spline, coarse to fine and only around the surface, and the pull, linearised, is solved by
 conjugate gradients.
@@ -72,11 +73,14 @@ class GridPull:
         import numpy as np
         import torch
 
-        from surfrecon.local_surfaces import local_surfaces
+        from surfrecon.local_surfaces import local_surfaces, outlying
         from surfrecon.orientation import orient
 
         with torch.no_grad():
             with run.stage("look"):
+                far = outlying(scan.points)
+                scan = scan[~far]
+                run.facts["outliers"] = int(far.sum())
                 surfaces = local_surfaces(scan.points, generator=np.random.default_rng(run.seed))
             with run.stage("orient"):
                 orientation = orient(scan, run, axes=surfaces.normals)

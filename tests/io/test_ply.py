@@ -74,7 +74,9 @@ def test_ascii_positions_keep_more_digits_than_declared(tmp_path):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_order_of_properties_and_elements_does_not_matter(tmp_path, form):
-    header = "element camera 2\nproperty float focal\nproperty list uchar int views\nelement vertex 2\nproperty uchar red\nproperty float z\n"
+    header = (
+        "element camera 2\nproperty float focal\nproperty list uchar int views\nelement vertex 2\nproperty uchar red\nproperty float z\n"
+    )
     header += "property float quality\nproperty uchar green\nproperty float x\nproperty uchar blue\nproperty float y\nelement tail 1\nproperty int n\n"
     rows = [[("f4", 1.5), ("i4", [1, 2, 3])], [("f4", 2.5), ("i4", [7])]]
     rows += [[("u1", 255), ("f4", 3.0), ("f4", 0.5), ("u1", 0), ("f4", 1.0), ("u1", 51), ("f4", 2.0)]] * 2 + [[("i4", 9)]]
@@ -86,7 +88,9 @@ def test_order_of_properties_and_elements_does_not_matter(tmp_path, form):
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
 def test_line_ends_comments_and_obj_info(tmp_path, form, end):
-    header = "comment made by: a test\nobj_info anything goes\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\ncomment\n"
+    header = (
+        "comment made by: a test\nobj_info anything goes\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\ncomment\n"
+    )
     # The first byte of this number is \n in little endian: after a lone \r it must not be taken for a line end.
     value = float(np.frombuffer(b"\n\0\0\x40", "<f4")[0])
     assert scan_of(tmp_path, ply(form, header, [("f4", value)] * 3, end=end)).points.tolist() == [[value] * 3]
@@ -95,9 +99,14 @@ def test_line_ends_comments_and_obj_info(tmp_path, form, end):
 @pytest.mark.parametrize("form", FORMATS)
 def test_lists_of_any_length_among_vertices_and_faces(tmp_path, form):
     header = "element vertex 5\nproperty float x\nproperty list uchar short tags\nproperty float y\nproperty float z\n"
-    header += "element face 4\nproperty uchar flag\nproperty list uchar int vertex_indices\nproperty list uchar float uv\nproperty short last\n"
+    header += (
+        "element face 4\nproperty uchar flag\nproperty list uchar int vertex_indices\nproperty list uchar float uv\nproperty short last\n"
+    )
     rows = [[("f4", float(i)), ("i2", [*range(i)]), ("f4", float(i * i)), ("f4", 1.0)] for i in range(5)]
-    rows += [[("u1", 7), ("i4", corners), ("f4", [0.5] * n), ("i2", -3)] for n, corners in enumerate([[0, 1, 2], [0, 1, 2, 3], [4, 3, 2, 1, 0], [1, 2]])]
+    rows += [
+        [("u1", 7), ("i4", corners), ("f4", [0.5] * n), ("i2", -3)]
+        for n, corners in enumerate([[0, 1, 2], [0, 1, 2, 3], [4, 3, 2, 1, 0], [1, 2]])
+    ]
     mesh = mesh_of(tmp_path, ply(form, header, *rows))
     assert mesh.vertices.tolist() == [[i, i * i, 1] for i in range(5)]
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 1, 2], [0, 2, 3], [4, 3, 2], [4, 2, 1], [4, 1, 0]]
@@ -126,7 +135,9 @@ def test_colours_of_any_type_become_srgb_between_0_and_1(tmp_path, kind, top):
 
 def test_normals_become_unit_and_zero_stays_zero(tmp_path):
     header = "element vertex 3\n" + "".join(f"property float {c}\n" for c in ("x", "y", "z", "nx", "ny", "nz"))
-    rows = [[("f4", 0.0)] * 3 + [("f4", value) for value in normal] for normal in ((0.0, 0.0, 5.0), (0.0, 0.0, 0.0), (float("nan"), 0.0, 1.0))]
+    rows = [
+        [("f4", 0.0)] * 3 + [("f4", value) for value in normal] for normal in ((0.0, 0.0, 5.0), (0.0, 0.0, 0.0), (float("nan"), 0.0, 1.0))
+    ]
     assert scan_of(tmp_path, ply("binary_little_endian", header, *rows)).normals.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
