@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 EXAMPLES = """
@@ -14,7 +15,7 @@ PROTOCOLS = ("exact", "srb", "convonet", "points2surf")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mesh", type=Path, metavar="MESH")
-    parser.add_argument("--truth", type=Path, required=True, metavar="FILE", help="a mesh; for the published protocols also points")
+    parser.add_argument("--truth", type=Path, required=True, metavar="FILE", help="a mesh, or points on the true surface")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="exact", help="how it is measured (default: exact)")
 
 
@@ -22,14 +23,10 @@ def run(options: argparse.Namespace) -> None:
     from surfrecon import io, metrics
     from surfrecon.apps.console import print_json
     from surfrecon.apps.files import load
-    from surfrecon.errors import InputError
-    from surfrecon.geometry import Mesh
 
     mesh, truth = io.read_mesh(options.mesh), load(options.truth)
     if options.protocol == "exact":
-        if not isinstance(truth, Mesh):
-            raise InputError(f"{options.truth} holds points: the exact distance needs a mesh as truth, or take --protocol srb")
-        result = metrics.compare(mesh, truth).as_dict()
+        result = asdict(metrics.compare(mesh, truth))
     else:
         result = metrics.PROTOCOLS[options.protocol](mesh, truth)
     if options.json:

@@ -81,7 +81,7 @@ def reconstruct(
     unit_from_world = Similarity.fit(scan)
     unit = scan.transformed(unit_from_world)
     field = method.fit(unit, run)
-    resolution = resolution or resolution_for(unit)
+    resolution = resolution or min(field.resolution or resolution_for(unit), MAX_RESOLUTION)
     with run.stage("extract"):
         mesh = supported(marching_cubes(field, resolution=resolution, run=run), unit.points)
     with run.stage("attributes"):

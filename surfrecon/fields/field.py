@@ -12,9 +12,11 @@ class Field(nn.Module, ABC):
 
     Attributes:
         lipschitz: a bound of |gradient| near the surface where values are distances; None where they are not (occupancy).
+        resolution: cells along the unit box that show its finest detail; None where it has no such scale.
     """
 
     lipschitz: float | None = None
+    resolution: int | None = None
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

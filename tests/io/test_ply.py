@@ -77,7 +77,8 @@ def test_order_of_properties_and_elements_does_not_matter(tmp_path, form):
     header = (
         "element camera 2\nproperty float focal\nproperty list uchar int views\nelement vertex 2\nproperty uchar red\nproperty float z\n"
     )
-    header += "property float quality\nproperty uchar green\nproperty float x\nproperty uchar blue\nproperty float y\nelement tail 1\nproperty int n\n"
+    header += "property float quality\nproperty uchar green\nproperty float x\nproperty uchar blue\nproperty float y\n"
+    header += "element tail 1\nproperty int n\n"
     rows = [[("f4", 1.5), ("i4", [1, 2, 3])], [("f4", 2.5), ("i4", [7])]]
     rows += [[("u1", 255), ("f4", 3.0), ("f4", 0.5), ("u1", 0), ("f4", 1.0), ("u1", 51), ("f4", 2.0)]] * 2 + [[("i4", 9)]]
     cloud = scan_of(tmp_path, ply(form, header, *rows))

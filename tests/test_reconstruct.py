@@ -1,0 +1,77 @@
+"""The whole path on small scans with known surfaces."""
+
+import numpy as np
+import pytest
+
+from surfrecon.data_tools.scanner import scan as virtual_scan
+from surfrecon.geometry import Mesh, PointCloud
+from surfrecon.metrics import closest, compare
+from surfrecon.reconstruct import reconstruct
+from surfrecon.run import Run
+
+UTM = np.array([8e5, 5.8e6, 100.0])
+
+
+def sphere(count: int, *, noise: float = 0.0, radius: float = 2.0, centre=(0.0, 0.0, 0.0)) -> PointCloud:
+    generator = np.random.default_rng(0)
+    directions = generator.normal(size=(count, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return PointCloud(np.asarray(centre) + (radius + noise * generator.normal(size=(count, 1))) * directions)
+
+
+@pytest.fixture(scope="module")
+def ball():
+    return reconstruct(sphere(3000, noise=0.01, centre=UTM), run=Run(device="cpu"))
+
+
+def test_unoriented_noisy_sphere_becomes_a_solid_of_its_volume_within_one_percent(ball):
+    assert ball.report.solid and ball.report.components == 1 and ball.report.genus == 0
+    assert ball.mesh.volume() == pytest.approx(4 / 3 * np.pi * 8, rel=0.01)
+
+
+def test_mesh_stands_where_the_scan_stood_in_utm(ball):
+    radius = np.linalg.norm(ball.mesh.vertices - UTM, axis=1)
+    assert abs(radius.mean() - 2.0) < 0.005 and radius.std() < 0.01
+
+
+def test_outliers_leave_no_piece_and_no_bump(ball):
+    clean = sphere(3000, noise=0.01)
+    stray = np.random.default_rng(1).uniform(-3, 3, (60, 3))
+    result = reconstruct(PointCloud(np.concatenate([clean.points, stray])), run=Run(device="cpu"))
+    radius = np.linalg.norm(result.mesh.vertices, axis=1)
+    assert result.report.components == 1 and abs(radius - 2.0).max() < 0.4
+    assert np.quantile(abs(radius - 2.0), 0.99) < 0.05
+
+
+def test_same_seed_gives_the_same_mesh():
+    first, second = (reconstruct(sphere(1000), run=Run(device="cpu", seed=3)).mesh for _ in range(2))
+    assert np.array_equal(first.vertices, second.vertices) and np.array_equal(first.faces, second.faces)
+
+
+def test_scanned_part_of_a_hemisphere_is_given_as_an_open_sheet():
+    whole = sphere(6000)
+    result = reconstruct(whole[whole.points[:, 2] > 0], open=True, run=Run(device="cpu"))
+    assert result.report.solid and result.sheet is not None
+    assert result.sheet.area() < 0.95 * result.mesh.area()
+
+
+def test_colours_scalars_and_confidence_reach_the_vertices():
+    scan = sphere(2000)
+    height = scan.points[:, 2].astype(np.float32)
+    colored = PointCloud(scan.points, colors=np.clip(scan.points / 4 + 0.5, 0, 1), scalars={"height": height})
+    mesh = reconstruct(colored, run=Run(device="cpu")).mesh
+    assert np.abs(mesh.scalars["height"] - mesh.vertices[:, 2]).max() < 0.3
+    assert np.abs(mesh.colors - (mesh.vertices / 4 + 0.5)).max() < 0.1
+    assert mesh.scalars["confidence"].min() > 0.5
+
+
+def test_virtual_scan_of_the_result_lies_on_it(ball):
+    again = virtual_scan(ball.mesh, views=4, points=500, depth_noise=0.0, outliers=0.0)
+    assert closest(again.points, ball.mesh)[0].max() < 1e-3
+
+
+def test_a_mesh_is_at_no_distance_from_itself_and_at_the_shift_from_its_shifted_copy(ball):
+    same = compare(ball.mesh, ball.mesh, samples=2000)
+    assert same.distance < 1e-6 and same.hausdorff < 1e-6 and same.normals == pytest.approx(1, abs=1e-3)
+    far = Mesh(ball.mesh.vertices + np.array([10.0, 0, 0]), ball.mesh.faces)
+    assert compare(far, ball.mesh, samples=2000).hausdorff == pytest.approx(10, abs=0.05)
