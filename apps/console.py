@@ -98,7 +98,8 @@ def time_text(seconds: float) -> str:
 class Progress:
     """Run.on_step for a person: a bar on a terminal, else a line every few seconds; both on stderr.
 
-    It also stops the run where a signal came at a moment when Python's own exception was lost (inside a library's callback).
+    While it is shown, a first SIGINT or SIGTERM stops the run at its next step; a second one at once. An exception in the
+    middle of a library's threaded search would free arrays that its threads still write to (seen as a segmentation fault).
     """
 
     def __init__(self):
@@ -106,6 +107,7 @@ class Progress:
         self.said = self.started = time.monotonic()
 
     def __enter__(self) -> Progress:
+        _stepping.append(True)
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -116,6 +118,7 @@ class Progress:
         return self
 
     def __exit__(self, *_) -> None:
+        _stepping.clear()
         if self.bar:
             self.bar.stop()
 
@@ -168,6 +171,7 @@ def _logging(verbose: bool) -> Iterator[None]:
 
 
 _caught: list[int] = []  # the signals of the command in hand; a process has only one set of handlers, too
+_stepping: list[bool] = []  # whether a Progress looks for them between steps
 
 
 @contextmanager
@@ -176,7 +180,8 @@ def _signals() -> Iterator[list[int]]:
 
     def stop(number: int, _) -> None:
         _caught.append(number)
-        raise KeyboardInterrupt
+        if len(_caught) > 1 or not _stepping:
+            raise KeyboardInterrupt
 
     _caught.clear()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

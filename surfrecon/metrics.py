@@ -22,6 +22,7 @@ BRANCH = 8  # boxes within a box
 TOP = 64  # boxes at most on the first level, which every query is tested against
 GUESS = 0.2  # the first guess may be this much too far: the levels tighten it, and far queries of a k-d tree are slow otherwise
 SLACK = 1 + 1e-9  # a box is kept up to the best known distance times this: rounding must not lose the nearest face
+ASKEW = 1e-12  # axes further than this from orthonormal would give wrong gaps
 CHUNK = 1 << 13  # queries at a time
 MAX_PAIRS = 1 << 21  # pairs at a time, some 500 MB per worker; more, and the chunk is halved
 WORKERS = 2  # chunks at once: numpy frees the interpreter's lock half of the time, more workers would add memory, not speed
@@ -105,15 +106,16 @@ class _Level:
     @classmethod
     def around(cls, corners: np.ndarray, marks: np.ndarray, normals: np.ndarray) -> _Level:
         """Boxes of groups: corners (B, K, 3), places on the surface (B, M, 3), mean normals (B, 3) of any length."""
-        arms = corners - corners.mean(1, keepdims=True)
-        long = arms[np.arange(len(arms)), _squares(arms).argmax(1)]
+        columns = np.swapaxes(corners, 1, 2).copy()  # (B, 3, K): numpy reduces along the last axis several times faster
+        arms = columns - columns.mean(2, keepdims=True)
+        long = np.take_along_axis(arms, (arms**2).sum(1).argmax(1)[:, None, None], 2)[..., 0]
         flat = _unit(normals)
         long = _unit(long - np.einsum("bi,bi->b", long, flat)[:, None] * flat)
         axes = np.stack([flat, long, np.cross(flat, long)], axis=1)
-        askew = np.abs(axes @ np.swapaxes(axes, 1, 2) - np.eye(3)).max((1, 2)) > 1e-12
+        askew = np.abs(axes @ np.swapaxes(axes, 1, 2) - np.eye(3)).max((1, 2)) > ASKEW
         axes[askew] = np.eye(3)  # no area, or all of it in a line along the normal
-        local = corners @ np.swapaxes(axes, 1, 2)
-        low, high = local.min(1), local.max(1)
+        local = axes @ columns
+        low, high = local.min(2), local.max(2)
         middle = (low + high) / 2
         marks = marks @ np.swapaxes(axes, 1, 2) - middle[:, None]
         return cls(axes, middle, (high - low) / 2, marks[np.arange(len(marks)), _squares(marks).argmin(1)])
@@ -162,11 +164,12 @@ class _Boxes:
                 return np.concatenate([half[0] for half in halves]), np.concatenate([half[1] for half in halves])
             query = np.repeat(query, branch)  # stays sorted throughout
             box = (box[:, None] * branch + np.arange(branch)).ravel()
-            local = np.einsum("pij,pj->pi", level.axes[box], points[query]) - level.middle[box]
+            axes, middle, half, mark = (np.take(part, box, axis=0) for part in (level.axes, level.middle, level.half, level.mark))
+            local = np.einsum("pij,pj->pi", axes, np.take(points, query, axis=0)) - middle
             start = np.flatnonzero(np.diff(query, prepend=-1))
-            nearer = np.minimum.reduceat(_squares(local - level.mark[box]), start) * SLACK
+            nearer = np.minimum.reduceat(_squares(local - mark), start) * SLACK
             reach[query[start]] = np.minimum(reach[query[start]], nearer)
-            kept = _squares(np.maximum(np.abs(local) - level.half[box], 0)) <= reach[query]
+            kept = np.flatnonzero(_squares(np.maximum(np.abs(local) - half, 0)) <= np.take(reach, query))
             query, box = query[kept], box[kept]
         exact = _face_distance2(points[query], self.corners[self.order[box]])
         order = np.lexsort((exact, query))
@@ -404,8 +407,16 @@ def _spread(item: Mesh | PointCloud, count: int, seed: int) -> tuple[np.ndarray,
     return (item.points, item.normals) if isinstance(item, PointCloud) else sample_surface(item, count, seed)[:2]
 
 
-def _nearest(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return cKDTree(target).query(source, workers=-1)
+def _nearest_both_ways(points: np.ndarray, away: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """(N,) distance and (N,) row of the nearest of the other set, for `points` and for `away`."""
+    trees = cKDTree(points), cKDTree(away)
+    found = []
+    for source, target in (trees, trees[::-1]):
+        distance, row = np.empty(source.n), np.empty(source.n, np.int64)
+        # Asked in the order of its own tree, neighbours follow each other: a million random queries take 2.5 times as long.
+        distance[source.indices], row[source.indices] = target.query(source.data[source.indices], workers=-1)
+        found.append((distance, row))
+    return found[0], found[1]
 
 
 def _unit_side(truth: Mesh | PointCloud) -> Similarity:
@@ -422,7 +433,7 @@ def srb(mesh: Mesh, truth: Mesh | PointCloud, *, scan: PointCloud | None = None,
     Source: DiGS (Ben-Shabat et al., CVPR 2022), compute_metrics_srb.py; Williams et al., Deep Geometric Prior, 2019.
     """
     points, away = _spread(mesh, samples, seed)[0], _spread(truth, samples, seed + 1)[0]
-    to_truth, to_mesh = Distances.of(_nearest(points, away)[0]), Distances.of(_nearest(away, points)[0])
+    to_truth, to_mesh = (Distances.of(distance) for distance, _ in _nearest_both_ways(points, away))
     result = {
         "d_c": (to_truth.mean + to_mesh.mean) / 2,
         "d_h": max(to_truth.max, to_mesh.max),
@@ -430,7 +441,9 @@ def srb(mesh: Mesh, truth: Mesh | PointCloud, *, scan: PointCloud | None = None,
         "to_mesh": asdict(to_mesh),
         "sampling_floor": sampling_floor(mesh.area(), min(len(points), len(away))),
     }
-    return result if scan is None else result | {"scan_to_mesh": asdict(Distances.of(_nearest(scan.points, points)[0]))}
+    if scan is not None:
+        result["scan_to_mesh"] = asdict(Distances.of(cKDTree(points).query(scan.points, workers=-1)[0]))
+    return result
 
 
 def convonet(mesh: Mesh, truth: Mesh | PointCloud, *, seed: int = 0, samples: int = 100_000) -> dict:
@@ -444,7 +457,7 @@ def convonet(mesh: Mesh, truth: Mesh | PointCloud, *, seed: int = 0, samples: in
     frame = _unit_side(truth)
     mesh, truth = mesh.transformed(frame), truth.transformed(frame)
     (points, normals), (away, there) = _spread(mesh, samples, seed), _spread(truth, samples, seed + 1)
-    (to_truth, i), (to_mesh, j) = _nearest(points, away), _nearest(away, points)
+    (to_truth, i), (to_mesh, j) = _nearest_both_ways(points, away)
     solid = isinstance(truth, Mesh) and inspect(mesh).closed and inspect(truth).closed
     agree = None
     if there is not None:
@@ -470,7 +483,7 @@ def points2surf(mesh: Mesh, truth: Mesh | PointCloud, *, seed: int = 0, samples:
     frame = _unit_side(truth)
     mesh, truth = mesh.transformed(frame), truth.transformed(frame)
     points, away = _spread(mesh, samples, seed)[0], _spread(truth, samples, seed + 1)[0]
-    distances = np.concatenate([_nearest(points, away)[0], _nearest(away, points)[0]])
+    distances = np.concatenate([distance for distance, _ in _nearest_both_ways(points, away)])
     return {
         "chamfer_x100": 100 * float(distances.mean()),
         "chamfer_sum": float(distances.sum()),
