@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, PointCloud, Similarity
 from surfrecon.pictures import Scene
-from surfrecon.repair import MeshReport, inspect, pieces
+from surfrecon.repair import MeshReport, inspect, pieces, selected
 
 BRANCH = 8  # boxes within a box
 TOP = 64  # boxes at most on the first level, which every query is tested against
@@ -24,7 +24,7 @@ GUESS = 0.2  # the first guess may be this much too far: the levels tighten it, 
 SLACK = 1 + 1e-9  # a box is kept up to the best known distance times this: rounding must not lose the nearest face
 ASKEW = 1e-12  # axes further than this from orthonormal would give wrong gaps
 CHUNK = 1 << 13  # queries at a time
-MAX_PAIRS = 1 << 21  # pairs at a time, some 500 MB per worker; more, and the chunk is halved
+MAX_PAIRS = 1 << 19  # pairs at a time, some 150 MB per worker; more, and the chunk is halved
 WORKERS = 2  # chunks at once: numpy frees the interpreter's lock half of the time, more workers would add memory, not speed
 THRESHOLDS = (0.001, 0.0025)  # of the truth's diagonal, for the F-score
 INSIDE_RAYS = np.array([[0.5411, 0.2876, 0.7903], [-0.6182, 0.7559, 0.2155], [0.3617, -0.7208, -0.5913]])  # along no axis or symmetry
@@ -81,7 +81,7 @@ def _face_distance2(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     ra, rb = np.einsum("pi,pi->p", arm, a), np.einsum("pi,pi->p", arm, b)
     with np.errstate(divide="ignore", invalid="ignore"):
         u, v = (bb * ra - ab * rb) / (aa * bb - ab**2), (aa * rb - ab * ra) / (aa * bb - ab**2)
-    inside = np.flatnonzero((u >= 0) & (v >= 0) & (u + v <= 1))
+        inside = np.flatnonzero((u >= 0) & (v >= 0) & (u + v <= 1))
     foot = arm[inside] - u[inside, None] * a[inside] - v[inside, None] * b[inside]
     best[inside] = np.minimum(best[inside], _squares(foot))
     return best
@@ -253,19 +253,8 @@ def largest_component(mesh: Mesh) -> Mesh:
     """The connected piece with the most area, with its vertices alone."""
     if not len(mesh.faces):
         return mesh
-    piece = pieces(mesh)[1]
-    of_face = piece[mesh.faces[:, 0]]
-    largest = np.bincount(of_face, np.sqrt(_squares(mesh.area_vectors()))).argmax()
-    kept = piece == largest
-    pick = lambda value: None if value is None else value[kept]
-    return Mesh(
-        mesh.vertices[kept],
-        (np.cumsum(kept) - 1)[mesh.faces[of_face == largest]],
-        pick(mesh.normals),
-        pick(mesh.colors),
-        {name: value[kept] for name, value in mesh.scalars.items()},
-        mesh.crs,
-    )
+    piece = pieces(mesh)[1][mesh.faces[:, 0]]
+    return selected(mesh, piece == np.bincount(piece, np.sqrt(_squares(mesh.area_vectors()))).argmax())
 
 
 # Our own comparison --------------------------------------------------------------------------------------------------------------
