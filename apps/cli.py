@@ -22,6 +22,7 @@ COMMANDS = {
     "render": "draw a mesh or a scan into a PNG, without a display",
     "doctor": "say what this machine offers and what surfrecon makes of it",
 }
+READ_ONLY = ("info", "evaluate", "doctor")
 
 
 class Parser(argparse.ArgumentParser):
@@ -97,7 +98,7 @@ def _run(name: str, argv: Sequence[str], prog: str) -> int:
     options.command = [prog, *argv]
     # Threads that spin between OpenMP regions made a small run 3 times slower where another process had the cores (2 cores, libgomp).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return guarded(lambda: command.run(options), verbose=options.verbose)
+    return guarded(lambda: command.run(options), verbose=options.verbose, writes=name not in READ_ONLY)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from surfrecon.run import Step
@@ -19,13 +19,15 @@ from surfrecon.run import Step
 log = logging.getLogger("surfrecon")
 
 LINE_INTERVAL = 5.0  # seconds between lines of progress where there is no terminal to draw a bar on
+INTERRUPTED = "interrupted; nothing half-written is left"
+STOPPING = b"surfrecon: stopping at the next step; once more to stop at once\n"
 MEMORY_ADVICE = "lower --resolution, take --preset fast, thin the scan, or use a machine with more memory"
 DISK_ADVICE = "free some space or write to another disk"
 OUT_OF_DISK = (errno.ENOSPC, errno.EDQUOT)
 OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")  # torch on GPU, CPU (Linux), CPU (Windows)
 
 
-def guarded(command: Callable[[], None], *, verbose: bool) -> int:
+def guarded(command: Callable[[], None], *, verbose: bool, writes: bool = True) -> int:
     """Run a command and return the exit code that its end deserves, one sentence on stderr where it failed.
 
     0 ok, 1 failed, 2 bad input, 3 out of memory or disk, 4 optional dependency missing, 130 interrupted, 143 terminated.
@@ -33,23 +35,24 @@ def guarded(command: Callable[[], None], *, verbose: bool) -> int:
     Args:
         command: the work.
         verbose: log details, and show the traceback of a failure.
+        writes: whether a signal must let it clean up; else the process ends where it stands, which no library's thread can spoil.
     """
     from surfrecon.errors import SurfreconError
 
-    with _signals() as caught, _logging(verbose):
+    with _signals(writes) as caught, _logging(verbose):
         try:
             command()
             sys.stdout.flush()
             return 0
         except BaseException as error:
             if caught:  # whatever an interrupted library makes of it
-                _say("interrupted; nothing half-written is left", error if verbose else None)
+                _say(INTERRUPTED, error if verbose else None)
                 return 128 + caught[0]
             if isinstance(error, (SystemExit, GeneratorExit)):
                 raise
             shown = error if verbose else None
             if isinstance(error, KeyboardInterrupt):
-                _say("interrupted; nothing half-written is left", shown)
+                _say(INTERRUPTED, shown)
                 return 128 + signal.SIGINT
             if isinstance(error, BrokenPipeError):  # the reader of stdout (head, less) has gone, which is its right
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains
@@ -73,8 +76,15 @@ def print_json(value: object) -> None:
     print(to_json(value))
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """The result for a person on stdout; characters that its encoding lacks (in names of files) are escaped, not fatal."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))
+
+
 def to_json(value: object) -> str:
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    """Pure ASCII, so that any name of a file can be written."""
+    return json.dumps(_plain(value), indent=2, allow_nan=False)
 
 
 def size_text(count: float) -> str:
@@ -175,13 +185,17 @@ _stepping: list[bool] = []  # whether a Progress looks for them between steps
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def _signals(writes: bool) -> Iterator[list[int]]:
     """Turn SIGINT and SIGTERM into KeyboardInterrupt and remember which it was; a signal that is ignored (nohup) stays ignored."""
 
     def stop(number: int, _) -> None:
         _caught.append(number)
+        if not writes:
+            _say(INTERRUPTED, None)
+            os._exit(128 + number)
         if len(_caught) > 1 or not _stepping:
             raise KeyboardInterrupt
+        os.write(2, STOPPING)  # print isn't allowed here while another print is under way
 
     _caught.clear()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

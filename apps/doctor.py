@@ -11,8 +11,6 @@ PROG
 PROG --device cpu
 PROG --json
 """
-
-
 IMPORT_LIMIT = 60  # seconds for one package to load; Open3D takes 10 from a cold disk
 
 
@@ -46,13 +44,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from surfrecon.apps.console import print_json
+    from surfrecon.apps.console import print_json, print_lines
 
     facts = diagnosis(options.device, options.backend)
     if options.json:
         print_json(facts)
     else:
-        print("\n".join(_lines(facts)))
+        print_lines(_lines(facts))
 
 
 def diagnosis(device: str, backend: str) -> dict[str, Any]:
@@ -60,10 +58,10 @@ def diagnosis(device: str, backend: str) -> dict[str, Any]:
     import torch
 
     from surfrecon import ops
-    from surfrecon.apps.machine import available_memory, cpu_count
+    from surfrecon.apps.machine import available_memory, chosen_device, cpu_count
     from surfrecon.apps.versions import versions
 
-    chosen = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
+    chosen = chosen_device(device)[0]
     return {
         "versions": versions(),
         "devices": devices(),

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from surfrecon.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -25,20 +27,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from surfrecon.apps.console import print_json
+    from surfrecon.apps.console import print_json, print_lines
     from surfrecon.apps.files import load
     from surfrecon.geometry import PointCloud
 
     item = load(options.file)
     facts: dict[str, Any] = {"file": str(options.file), "bytes": options.file.stat().st_size}
     if isinstance(item, PointCloud):
-        facts |= scan_facts(item) | {"estimates": estimates(item)}
+        facts |= scan_facts(item)
+        try:
+            facts |= {"estimates": estimates(item), "problem": None}
+        except InputError as error:  # a scan of one point is no surface, but its facts may be asked for
+            facts |= {"estimates": [], "problem": str(error)}
     else:
         facts |= mesh_facts(item)
     if options.json:
         print_json(facts)
     else:
-        print("\n".join(_lines(facts)))
+        print_lines(_lines(facts))
 
 
 def scan_facts(scan: PointCloud) -> dict[str, Any]:
@@ -136,5 +142,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     for row in facts.get("estimates", []):
         cost = f"about {time_text(row['seconds'])}, {size_text(row['bytes'])} of memory, resolution {row['resolution']}"
         rows.append((f"{row['method']} {row['preset']}", cost))
+    if facts.get("problem"):
+        rows.append(("problem", facts["problem"]))
     width = max(len(name) for name, _ in rows)
     return [f"{name:{width}}  {value}" for name, value in rows]

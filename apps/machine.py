@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from surfrecon.errors import InputError
+
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 
@@ -42,13 +44,30 @@ def cpu_count() -> int:
 
 
 def device_problem(name: str) -> str | None:
-    """Why torch can't compute on a device, None if it can."""
+    """Why torch can't compute on a device, None if it can: a GPU that is there may still lack a driver or kernels that fit it."""
     import torch
 
-    if name == "auto":
-        return None
     try:
         torch.zeros(1, device=name).add(1).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         return str(error).splitlines()[0]
     return None
+
+
+def chosen_device(name: str) -> tuple[str, str | None]:
+    """The device that a name stands for, and a warning where "auto" has to pass over a GPU.
+
+    Raises:
+        InputError: a device asked for by name can't be used.
+    """
+    import torch
+
+    if name != "auto":
+        problem = device_problem(name)
+        if problem:
+            raise InputError(f"device {name!r} can't be used ({problem}); leave --device out, or see surfrecon doctor")
+        return name, None
+    if not torch.cuda.is_available():
+        return "cpu", None
+    problem = device_problem("cuda")
+    return ("cpu", f"the GPU can't be used ({problem}): computing on the CPU") if problem else ("cuda", None)

@@ -50,7 +50,7 @@ def assemble(result: Reconstruction, run: Run, files: list[Path]) -> dict[str, A
     }
 
 
-def report_text(report: dict[str, Any]) -> str:
+def report_lines(report: dict[str, Any]) -> list[str]:
     """A few lines for the terminal."""
     from surfrecon.apps.console import size_text, time_text
 
@@ -68,10 +68,10 @@ def report_text(report: dict[str, Any]) -> str:
         lines.append(f"{share:.0%} of the vertices are well supported by the scan (confidence > {CONFIDENT})")
     if report["warnings"]:
         lines.append(f"warnings: {len(report['warnings'])}, see {report['files'][-1]}")
-    return "\n".join(lines)
+    return lines
 
 
-def plan_text(plan: dict[str, Any]) -> str:
+def plan_lines(plan: dict[str, Any]) -> list[str]:
     """What --dry-run says."""
     import tomli_w
 
@@ -85,4 +85,4 @@ def plan_text(plan: dict[str, Any]) -> str:
         "",
         tomli_w.dumps(present).rstrip(),
     ]
-    return "\n".join(lines)
+    return lines

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from surfrecon.apps.options import whole
 from surfrecon.errors import InputError, ResourceError, SurfreconError
 from surfrecon.settings import Choices
 
@@ -28,6 +29,7 @@ PROG scan.xyz -o again.ply --settings mesh.run/settings.toml
 PROG scan.ply -o mesh.ply --dry-run
 """
 REFUSED_EXCESS = 4  # an estimate of this many times the free memory is refused; a smaller excess is only warned about
+EXACT_SUFFIXES = (".ply", ".glb")
 MIN_FACES_FOR_SECOND_OPINION = 100  # manifold3d collapses what is tiny
 
 
@@ -78,17 +80,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from surfrecon.apps.console import Progress, print_json
-    from surfrecon.apps.report import plan_text, report_text
+    from surfrecon.apps.console import Progress, print_json, print_lines
+    from surfrecon.apps.machine import chosen_device
+    from surfrecon.apps.report import plan_lines, report_lines
     from surfrecon.geometry import merge
     from surfrecon.io import read_scan
     from surfrecon.run import Run
 
     output = Output(options.output)
     method, choices = _checked(options, output)
+    device, passed_over = chosen_device(options.device)
     with Progress() as progress:
-        run = Run(options.device, choices.seed, options.threads, options.backend, output.folder, progress)
+        run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress)
         with _kept_warnings(run):
+            if passed_over:
+                run.warn(passed_over)
             with run.stage("read"):
                 scan = merge([read_scan(file) for file in options.scans])
             plan = _plan(scan, method, choices, run)
@@ -96,22 +102,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print_json(report or plan)
     else:
-        print(report_text(report) if report else plan_text(plan))
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """An argparse type: a whole number from `least` on."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value < 2**31:
-            raise argparse.ArgumentTypeError(f"must be a whole number >= {least}, got {text!r}")
-        return value
-
-    return parse
+        print_lines(report_lines(report) if report else plan_lines(plan))
 
 
 def check_mesh_file(file: Path, shown: Path) -> None:
@@ -146,7 +137,8 @@ def check_mesh_file(file: Path, shown: Path) -> None:
         status = manifold3d.Manifold(manifold3d.Mesh(local, mesh.faces.astype(np.uint32))).status()
         reason = None if status == manifold3d.Error.NoError else f"manifold3d says {status.name}"
     if reason:
-        raise SurfreconError(f"{shown} isn't solid when read back ({reason}), so it was not kept; .ply and .glb keep coordinates best")
+        advice = "" if shown.suffix.lower() in EXACT_SUFFIXES else "; .ply and .glb keep coordinates best"
+        raise SurfreconError(f"{shown} isn't solid when read back ({reason}), so it was not kept{advice}")
 
 
 @contextmanager
@@ -170,11 +162,12 @@ def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]
     """Method and choices, after everything that can be refused before the scan is read."""
     from surfrecon import io, ops
     from surfrecon.apps.files import check_output
-    from surfrecon.apps.machine import device_problem
     from surfrecon.settings import read_choices, resolve
 
     taken = (output.mesh, output.sheet, output.report)
     check_output(output.mesh, suffixes=io.MESH_WRITERS, taken=taken, overwrite=options.overwrite)
+    if output.folder.exists() and not output.folder.is_dir():
+        raise InputError(f"{output.folder} is in the way of the run's folder; move it, or name another file with -o")
     inputs = [file.resolve() for file in options.scans]
     for file, resolved in zip(options.scans, inputs):
         if inputs.count(resolved) > 1:
@@ -188,9 +181,6 @@ def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]
 
         torch.set_num_threads(options.threads)
     ops.choices(options.device, options.backend)
-    problem = device_problem(options.device)
-    if problem:
-        raise InputError(f"device {options.device!r} can't be used ({problem}); leave --device out, or see surfrecon doctor")
     first = lambda *values: next((value for value in values if value is not None), None)
     return method, Choices(
         resolution=first(options.resolution, given.resolution),
@@ -228,21 +218,22 @@ def _reconstruct(scan: PointCloud, method: Any, choices: Choices, run: Run, outp
     from surfrecon.settings import to_toml
 
     result: Reconstruction = reconstruct.reconstruct(scan, method, resolution=choices.resolution, open=choices.open, run=run)
-    files = [output.mesh, output.sheet, output.settings, output.report]
+    sheet = result.sheet if result.sheet is not None and len(result.sheet.faces) else None
+    if result.sheet is not None and sheet is None:
+        run.warn("no part of the surface lies near the scan, so there is no open surface to write")
+    files = [output.mesh, *([output.sheet] if sheet else []), output.settings, output.report]
     with staged(output.mesh.parent) as folder:
         stage = Output(folder / output.mesh.name)
         with run.stage("write"):
             write_mesh(result.mesh, stage.mesh)
-            if result.sheet is not None:
-                write_mesh(result.sheet, stage.sheet)
-            else:
-                files.remove(output.sheet)
+            if sheet:
+                write_mesh(sheet, stage.sheet)
         with run.stage("check"):
             check_mesh_file(stage.mesh, output.mesh)
         stage.folder.mkdir()
         stage.settings.write_text(to_toml(method, choices), encoding="utf-8")
         report = known | assemble(result, run, files)
         stage.report.write_text(to_json(report), encoding="utf-8")
-    if result.sheet is None:
+    if not sheet:
         output.sheet.unlink(missing_ok=True)  # of the result that this one replaces
     return report

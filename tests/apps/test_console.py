@@ -5,11 +5,13 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from surfrecon.apps.console import Progress, guarded, print_json, size_text, time_text
+from surfrecon.apps.console import Progress, guarded, print_json, print_lines, size_text, time_text
 from surfrecon.errors import InputError, MissingDependencyError, ResourceError, SurfreconError
 from surfrecon.run import Run
 
@@ -80,6 +82,26 @@ def test_progress_stops_a_run_whose_interruption_was_swallowed():
     assert reached == []
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_writes_nothing_ends_where_it_stands(number, code):
+    source = (
+        "import sys, time; from surfrecon.apps.console import guarded\n"
+        "sys.exit(guarded(lambda: (print('ready', flush=True), time.sleep(60)), verbose=False, writes=False))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (code, "", "surfrecon: interrupted; nothing half-written is left\n")
+
+
+def test_a_reader_that_has_gone_is_no_failure():
+    source = "import sys; from surfrecon.apps.console import guarded; sys.exit(guarded(lambda: print('x' * 10**6), verbose=False))"
+    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(20)) == ("", 0)
+
+
 def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr("surfrecon.apps.console.LINE_INTERVAL", 0.0)
 
@@ -93,8 +115,6 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch, capsys)
 
 
 def test_progress_on_a_terminal_is_a_bar_that_leaves_logs_readable(monkeypatch, capsys):
-    import sys
-
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
@@ -125,6 +145,16 @@ def test_json_takes_numpy_and_has_no_nan(capsys):
     print_json({"a": np.arange(2), "b": np.float32(0.5), "c": float("nan"), "d": Path("x"), "e": (True, None, np.bool_(False)), 1: "ü"})
     out = capsys.readouterr().out
     assert json.loads(out) == {"a": [0, 1], "b": 0.5, "c": None, "d": "x", "e": [True, None, False], "1": "ü"}
+
+
+def test_lines_escape_what_the_encoding_lacks(monkeypatch):
+    import io
+
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    print_lines(["caf\u00e9", "raw\udcff"])
+    out.flush()
+    assert out.buffer.getvalue().split() == [b"caf\\xe9", b"raw\\udcff"]
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_340_000_000, "2.34 GB"), (5e13, "50 TB")])

@@ -166,6 +166,12 @@ def test_bad_output_is_refused_before_the_scan_is_read(quick, output, said, tmp_
     assert names(tmp_path) == ["sheet.open.ply", "there.ply"]
 
 
+def test_a_file_in_the_place_of_the_run_folder_is_noticed_before_the_work(folder, surfrecon):
+    (folder / "mesh.run").write_text("mine")
+    ended = surfrecon("scan", folder / "not-even-there.ply", "-o", folder / "mesh.ply", "--overwrite")
+    assert ended.code == 2 and "mesh.run is in the way" in ended.err and names(folder) == ["mesh.run"]
+
+
 def test_a_scan_is_never_overwritten_by_its_mesh(sphere, folder, surfrecon):
     file = folder / "scan.ply"
     file.write_text("mine")
@@ -186,6 +192,7 @@ def test_an_interrupted_run_says_so_and_leaves_nothing(number, code, sphere, fol
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, names(folder), os.listdir(folder)) == (code, "", [], [])
+    assert "surfrecon: stopping at the next step" in err
     assert err.endswith("surfrecon: interrupted; nothing half-written is left\n")
 
 
