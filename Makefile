@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: venv demo test lint bench dist clean
+.PHONY: venv demo test lint dist clean
 
 venv: $(INSTALLED)
 
@@ -36,9 +36,6 @@ test: lint
 
 lint: venv
 	$(BIN)/ruff check .
-
-bench: venv
-	$(BIN)/python benchmarks/scans.py
 
 dist: venv
 	rm -rf dist

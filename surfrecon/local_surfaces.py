@@ -1,13 +1,11 @@
 """Local surfaces of a cloud: at each point a quadric over its tangent plane, fitted to as many neighbours as the data bear.
 
 Noise asks for many neighbours, detail for few. How many is decided by leaving points out: the neighbourhood whose quadrics predict the
-left-out
-points best. That balance also tells how much smoothing a global fit of the same points should use.
+left-out points best. That balance also tells how much smoothing a global fit of the same points should use.
 
 Letters: N points, K neighbours. Lengths are in the cloud's own units.
 Source: quadrics over weighted neighbours are those of Alexa et al., "Computing and rendering point set surfaces", 2003; their size by
-cross-validation
-is ours.
+cross-validation is ours.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """The terms that methods share.
 
 Linear terms, for fields that are linear in their unknowns (GridField): each is a residual r = A x - b, as SparseRows with a target. They
-are the
-pull of GridPull linearised: a query q is pulled to g = q - f(q) grad f / |grad f|. With target t on a local plane of normal n, |g - t|^2
-splits
-into (f(q) - (q - t) . n)^2 along n and f(q)^2 |grad f / |grad f| - n|^2 across it: values and gradients at the data.
+are the pull of GridPull linearised: a query q is pulled to g = q - f(q) grad f / |grad f|. With target t on a local plane of normal n,
+|g - t|^2 splits into (f(q) - (q - t) . n)^2 along n and f(q)^2 |grad f / |grad f| - n|^2 across it: values and gradients at the data.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
 """Outward normals of a scan: axes by local covariance, sides by winding numbers, sensor origins or the scan's own normals.
 
 Outward area vectors mu_j are right when the winding number w(x) = sum_j mu_j . (y_j - x) / (4 pi |y_j - x|^3) is 1 inside and 0 outside,
-that is
-1/2 at every sample. We look for them on a periodic lattice by FFT: w = A mu with A = S K D^T, S reading a quadratic B-spline at the points,
-D its gradient, K the Green's function of the Laplacian. A kernel cut off inside radius r equals the full kernel convolved with a spherical
+that is 1/2 at every sample. We look for them on a periodic lattice by FFT: w = A mu with A = S K D^T, S reading a quadratic B-spline at the
+points, D its gradient, K the Green's function of the Laplacian. A kernel cut off inside radius r equals the full kernel convolved with a
+spherical
 shell, a factor sinc(|k| r) in Fourier space; the cut-off keeps a point from confirming its own side. The value in the box's corner is
 pinned to 0 (outside).
 
 Letters: N points, n nodes of the lattice per axis. Lengths are in the cloud's own units unless they end in _cells.
 Source: Lin, Shi and Liu, "Fast and globally consistent normal orientation based on the winding number normal consistency", 2024, for the
-iteration;
-the FFT form is ours.
+iteration; the FFT form is ours.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """GridPull: a signed distance on a grid, fitted so that queries near the scan are pulled onto it; no network, no normals needed.
 
 The idea is that of Chen, Liu and Han, "GridPull: towards scalability in learning implicit representations from 3D point clouds", ICCV
-2023. The
-default differs where the paper's form falls short: the sign comes from winding numbers, targets are local planes, not nearest noisy points,
-weights are robust, the grid is a quadratic B-spline, coarse to fine and only around the surface, and the pull, linearised, is solved by
-conjugate gradients.
+2023. It differs where the paper's form falls short: the sign comes from winding numbers, targets are local planes, not nearest noisy
+points, weights are robust, the grid is a quadratic B-spline, coarse to fine and only around the surface, and the pull, linearised, is
+solved by conjugate gradients.
 
 Everything is in the unit frame. s: spacing of the points. h: side of a level's cells.
 """
@@ -21,9 +20,9 @@ from surfrecon.run import Run
 # torch is imported inside functions: settings are read where --help must answer fast.
 
 CLEAN_SMOOTHING = 0.2  # up to here points are taken to be clean, in spacings
-CLEAN_GAIN = 2.0  # times finer is the grid of clean points: it halved the error on sparse_3k
+CLEAN_GAIN = 2.0  # times finer is the grid of clean points: it halved the error on sparse_3k, chosen by hand
 LEAST_SMOOTHING = 0.1  # of clean points, in spacings
-SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise (best on noisy_50k: 0.9 to 1.2)
+SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise (by hand, on two noisy clouds)
 NOISE_OF_MISS = 1.16  # standard deviation of the noise per root mean squared trimmed miss of a left-out point
 BAND = 2.0  # half width of what a level refines, in cells of the level above
 DENSE = 32  # levels up to this many cells cover the whole box
@@ -40,7 +39,7 @@ class GridPull:
     """Settings of gridpull.
 
     Attributes:
-        finest: cells along the unit box at the finest level; 0 takes about one cell per spacing.
+        finest: cells along the unit box at the finest level; 0 follows the spacing of the points.
         coarsest: cells along the unit box at the dense first level.
         cells_per_spacing: fineness that `finest` = 0 aims at; clean points get CLEAN_GAIN times as many.
         smoothing: length below which relief counts as noise, in spacings; 0 derives it from the noise that left-out points show.
@@ -64,13 +63,12 @@ class GridPull:
     }
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
 
-    def fit(self, scan: PointCloud, run: Run, start=None):
+    def fit(self, scan: PointCloud, run: Run):
         """The scan's signed distance as a GridField.
 
         Args:
             scan: in the unit frame.
             run: surroundings.
-            start: a Field to begin from in place of the winding numbers' sides.
         """
         import numpy as np
         import torch
@@ -88,13 +86,13 @@ class GridPull:
                 orientation = orient(scan, run, axes=surfaces.normals)
                 run.facts["sides_from"] = orientation.source
                 run.facts["confident_sides"] = float(orientation.confident.mean())
-            return _Fit(self, scan, orientation, surfaces, run, start).field
+            return _Fit(self, scan, orientation, surfaces, run).field
 
 
 class _Fit:
     """One fit on its way from the coarsest level to the finest."""
 
-    def __init__(self, settings: GridPull, scan: PointCloud, orientation, surfaces, run: Run, start):
+    def __init__(self, settings: GridPull, scan: PointCloud, orientation, surfaces, run: Run):
         import torch
 
         from surfrecon.fields.grid import GridField, refined
@@ -113,7 +111,6 @@ class _Fit:
         with run.stage("start"):
             self.field = GridField([_start_level(orientation.winding, resolutions[0], device)])
             self.winding = orientation.winding
-            self.anchor = self.field.levels[0].coefficients.clone()
         for depth, resolution in enumerate(resolutions):
             name = f"fit {resolution}"
             with run.stage(name):
@@ -145,9 +142,6 @@ class _Fit:
         close = level.coefficients[:active].abs() < BAND * level.step
         return torch.cat([positions[close], self.points[self.weights > 0.1]])
 
-    def anchors(self, level):
-        return _start_level(self.winding, level.resolution, level.coefficients.device).coefficients
-
     def _level(self, name: str) -> None:
         system = _System(self.field.levels[-1], self)
         for turn in range(self.settings.rounds):
@@ -166,6 +160,7 @@ class _Fit:
         miss = (gradient - self.normals).square().sum(1)
         self.normal_weights = self.weights * (1 + miss / NORMAL_LIMIT**2) ** -2 if step <= 1.5 * self.spacing else self.weights.clone()
 
+
 class _System:
     """The quadratic energy of one level."""
 
@@ -178,6 +173,8 @@ class _System:
         reach = fit.settings.normal_reach * fit.spacing
         self.pull = losses.plane_pull(level, self.free, fit.points[self.here], fit.normals[self.here], reach)
         self.bending = losses.bending(level, self.free)
+        dense = level.resolution <= DENSE
+        self.sides = _start_level(fit.winding, level.resolution, level.coefficients.device).coefficients if dense else None
 
     def solve(self, weights, normal_weights, smoothing: float) -> None:
         """Add the change of the coefficients that lowers the energy most; both terms then start from the new ones."""
@@ -190,14 +187,11 @@ class _System:
         bend = torch.full_like(self.bending.target, max(smoothing * s, COARSE_LENGTH * h) ** 3 / h)
         anchor = torch.zeros(1, device=data.device)
         right = self.pull.right(data) + self.bending.right(bend)
-        if level.resolution <= DENSE:
-            target = self.fit.anchor if level.resolution == self.fit.settings.coarsest else None
-            if target is None:
-                target = self.fit.anchors(level)
-            anchor = ANCHOR * h**3 * (target.abs() / ANCHOR_REACH).clamp(max=2) ** 4
-            right = right + anchor * (target - level.coefficients)
+        if self.sides is not None:
+            anchor = ANCHOR * h**3 * (self.sides.abs() / ANCHOR_REACH).clamp(max=2) ** 4
+            right = right + anchor * (self.sides - level.coefficients)
         diagonal = self.pull.diagonal(data) + self.bending.diagonal(bend) + anchor + 1e-30
-        change, self.used = conjugate_gradient(
+        change, _ = conjugate_gradient(
             lambda x: self.pull.normal(x, data) + self.bending.normal(x, bend) + anchor * x,
             right,
             diagonal,

@@ -12,12 +12,6 @@ from torch import Tensor
 STENCIL = 27
 
 
-def stencil_offsets(device: torch.device | str = "cpu") -> Tensor:
-    """(27, 3) int64 steps from the middle node to each node of the stencil."""
-    step = torch.arange(-1, 2, device=device)
-    return torch.cartesian_prod(step, step, step)
-
-
 def bspline_weights(u: Tensor, *, gradient: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
     """The stencil of each point: middle node, 27 weights and their gradients.
 
