@@ -26,6 +26,8 @@ SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise
 NOISE_OF_MISS = 1.16  # standard deviation of the noise per root mean squared trimmed miss of a left-out point
 BAND = 2.0  # half width of what a level refines, in cells of the level above
 DENSE = 32  # levels up to this many cells cover the whole box
+POINTS_PER_CELL_FACE = 4  # points per squared lattice side that a level uses; more would only cost time
+TOLERANCE = 0.01  # conjugate gradients stop at this share of the residual that a level began with
 ANCHOR = 1e-2  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
 ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyond doubt, unit frame: nearer, the data's own trend decides
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
@@ -165,11 +167,16 @@ class _System:
     """The quadratic energy of one level."""
 
     def __init__(self, level, fit: _Fit):
+        import torch
+
         from surfrecon import losses
 
         self.level, self.fit = level, fit
         self.free = level.free_columns()
-        self.here = level.holds(fit.points)
+        self.here = torch.nonzero(level.holds(fit.points))[:, 0]
+        stride = max(1, len(self.here) // (POINTS_PER_CELL_FACE * level.resolution**2))
+        self.here = self.here[::stride]
+        self.first = None
         reach = fit.settings.normal_reach * fit.spacing
         self.pull = losses.plane_pull(level, self.free, fit.points[self.here], fit.normals[self.here], reach)
         self.bending = losses.bending(level, self.free)
@@ -191,11 +198,14 @@ class _System:
             anchor = ANCHOR * h**3 * (self.sides.abs() / ANCHOR_REACH).clamp(max=2) ** 4
             right = right + anchor * (self.sides - level.coefficients)
         diagonal = self.pull.diagonal(data) + self.bending.diagonal(bend) + anchor + 1e-30
+        energy = float(right @ (right / diagonal))
+        self.first = self.first or energy
         change, _ = conjugate_gradient(
             lambda x: self.pull.normal(x, data) + self.bending.normal(x, bend) + anchor * x,
             right,
             diagonal,
             iterations=self.fit.settings.iterations,
+            tolerance=TOLERANCE * math.sqrt(self.first / max(energy, 1e-300)),
         )
         level.coefficients[self.free >= 0] += change
         self.pull.target.sub_(self.pull.rows(change))

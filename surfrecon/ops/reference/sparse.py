@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -24,12 +26,14 @@ class SparseRows:
         rows, width = slots.shape
         # 32-bit indices: torch's CPU product is 9 times faster with them than with 64-bit ones.
         start = torch.arange(0, rows * width + 1, width, dtype=torch.int32, device=slots.device)
-        flat = slots.reshape(-1)
-        self.map = torch.sparse_csr_tensor(start, flat.int(), values.reshape(-1), (rows, columns))
+        flat = slots.reshape(-1).int()
         order = torch.argsort(flat, stable=True)
         counts = torch.bincount(flat, minlength=columns)
         back = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
-        self.transpose = torch.sparse_csr_tensor(back, (order // width).int(), values.reshape(-1)[order], (columns, rows))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse")  # torch calls them beta, and speaks of checks that aren't needed here
+            self.map = torch.sparse_csr_tensor(start, flat, values.reshape(-1), (rows, columns))
+            self.transpose = torch.sparse_csr_tensor(back, (order // width).int(), values.reshape(-1)[order], (columns, rows))
         self.columns = columns
 
     def __call__(self, x: Tensor) -> Tensor:
