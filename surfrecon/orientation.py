@@ -3,8 +3,7 @@
 Outward area vectors mu_j are right when the winding number w(x) = sum_j mu_j . (y_j - x) / (4 pi |y_j - x|^3) is 1 inside and 0 outside,
 that is 1/2 at every sample. We look for them on a periodic lattice by FFT: w = A mu with A = S K D^T, S reading a quadratic B-spline at the
 points, D its gradient, K the Green's function of the Laplacian. A kernel cut off inside radius r equals the full kernel convolved with a
-spherical
-shell, a factor sinc(|k| r) in Fourier space; the cut-off keeps a point from confirming its own side. The value in the box's corner is
+spherical shell, a factor sinc(|k| r) in Fourier space; the cut-off keeps a point from confirming its own side. The value in the box's corner is
 pinned to 0 (outside).
 
 Letters: N points, n nodes of the lattice per axis. Lengths are in the cloud's own units unless they end in _cells.
@@ -29,11 +28,14 @@ from surfrecon.run import Run
 NEIGHBOURS = 16  # for the local covariance
 PADDING = 0.125  # free space on each side of the points, in their longest side: keeps the periodic images apart
 MAX_POINTS = 100_000  # more are oriented by the field that this many make
-POINTS_PER_CELL_FACE = 8  # points per squared lattice side that a level can use; more would only cost time
-FINEST_STEP = 1.0  # finest lattice step in spacings: below it the winding field falls apart into single points
+POINTS_PER_CELL_FACE = 2  # points per squared lattice side that a level can use; more would only cost time
+FINEST_STEP = 0.4  # finest lattice step in spacings: below it the winding field falls apart into single points
+FINEST_LARGE_STEP = 1.0  # the same for lattices of more than LARGE cells a side, which cost seconds
+LARGE = 128
 MAX_NODES = 20_000_000  # of one lattice: 80 MB in float32
 # (cells along the box's longest side, iterations, first and last cut-off radius in cells)
-LEVELS = ((32, 12, 2.0, 1.2), (64, 16, 2.4, 1.2), (128, 14, 2.2, 1.2), (192, 8, 2.2, 1.0), (256, 6, 2.2, 1.0))
+LEVELS = ((32, 12, 2.0, 1.2), (64, 12, 2.4, 1.2), (128, 8, 2.2, 1.2), (192, 5, 2.2, 1.0), (256, 4, 2.2, 1.0))
+CONVERGED = 0.995  # share of confident sides at which finer levels have nothing to add
 CONFIDENT_COSINE = 0.5  # axis and winding gradient within 60 degrees of each other
 GRAZING_COSINE = 0.15  # a sensor that sees a surface flatter than this doesn't tell its side
 AXIS_AGREEMENT = 0.8  # median |cosine| to the local covariance below which given normals are not normals
@@ -107,7 +109,7 @@ def orient(cloud: PointCloud, run: Run | None = None, *, axes: np.ndarray | None
         cosine = np.einsum("nd,nd->n", axes, towards) / np.maximum(np.linalg.norm(towards, axis=1), np.finfo(float).tiny)
         axes = axes * np.where(cosine < 0, -1.0, 1.0)[:, None]
         start, source = axes, "sensor origins"
-    field = _iterated_winding(points, (high - low).tolist(), spacing, start, run)
+    field = _iterated_winding(points, axes, (high - low).tolist(), spacing, start, run)
     outward = -torch.nn.functional.normalize(field(points)[1], dim=1).cpu().numpy()
     by_winding = np.einsum("nd,nd->n", axes, outward)
     sides = np.where(by_winding < 0, -1.0, 1.0)
@@ -216,13 +218,20 @@ class _Operators:
         return -ops.bspline_evaluate(self._solve(density), self.slots, self.weights, self.slopes)[1]
 
 
-def _iterated_winding(points: Tensor, extent: list[float], spacing: float, start: np.ndarray | None, run: Run) -> WindingField:
-    """Iterate coarse to fine: a gradient step on |A mu - 1/2|^2, then directions from the field, lengths kept."""
+def _iterated_winding(
+    points: Tensor, axes: np.ndarray, extent: list[float], spacing: float, start: np.ndarray | None, run: Run
+) -> WindingField:
+    """Iterate coarse to fine: a gradient step on |A mu - 1/2|^2, then directions from the field, lengths kept.
+
+    Ends where the field's gradients fall on the points' own axes (N, 3), or a large level's do so less than those before.
+    """
+    axes = torch.as_tensor(axes).to(points)
     order = torch.randperm(len(points), generator=run.generator(), device=points.device)[:MAX_POINTS]
     side = max(extent) * (1 + 2 * PADDING)
-    levels = [level for i, level in enumerate(LEVELS) if i == 0 or side / level[0] >= FINEST_STEP * spacing]
+    finest = lambda cells: spacing * (FINEST_LARGE_STEP if cells > LARGE else FINEST_STEP)
+    levels = [level for i, level in enumerate(LEVELS) if i == 0 or side / level[0] >= finest(level[0])]
     mu, field, total = None, None, sum(level[1] for level in levels)
-    done = 0
+    done, confident = 0, 0.0
     for cells, iterations, first, last in levels:
         rows = order[: POINTS_PER_CELL_FACE * cells**2]
         operators = _Operators(points[rows], extent, cells)
@@ -252,7 +261,14 @@ def _iterated_winding(points: Tensor, extent: list[float], spacing: float, start
             mu = operators.outward(w) * mu.norm(dim=1, keepdim=True)
             done += 1
             run.step("orient", done, total)
-        field = WindingField(w.view(operators.shape), operators.origin, operators.step)
+        finer = WindingField(w.view(operators.shape), operators.origin, operators.step)
+        cosine = (torch.nn.functional.normalize(finer(points)[1], dim=1) * axes).sum(1).abs()
+        before, confident = confident, float((cosine > CONFIDENT_COSINE).float().mean())
+        if cells > LARGE and confident < before:
+            break
+        field = finer
+        if confident > CONVERGED:
+            break
     return field
 
 
