@@ -98,7 +98,8 @@ def write_mesh(mesh: Mesh, path: Path | str) -> list[str]:
 def _function(path: Path, table: Mapping[str, str], what: str, verb: str) -> Callable:
     name = table.get(path.suffix.lower())
     if name is None:
-        raise InputError(f"{path}: a {what} cannot be {verb} {path.suffix or 'no suffix'!r}; known are {', '.join(sorted(table))}")
+        suffix = repr(path.suffix) if path.suffix else "a name without suffix"
+        raise InputError(f"{path}: a {what} cannot be {verb} {suffix}; known are {', '.join(sorted(table))}")
     module, function = name.split(":")
     return getattr(import_module(f"{__name__}.{module}"), function)
 
@@ -122,7 +123,17 @@ def _read(path: Path, table: Mapping[str, str], what: str) -> PointCloud | Mesh:
 
 
 def _write(item: PointCloud | Mesh, path: Path, table: Mapping[str, str], what: str) -> list[str]:
-    notes = _function(path, table, what, "written to")(item, path)
+    writer = _function(path, table, what, "written to")
+    try:
+        notes = writer(item, path)
+    except SurfreconError as error:
+        if str(path) in str(error):  # atomic.py names the file itself
+            raise
+        raise type(error)(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise ResourceError(f"{path}: there is not enough memory to write it") from error
+    except OSError as error:  # about a file beside it
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     for note in notes:
         log.warning("%s: %s", path, note)
     return notes

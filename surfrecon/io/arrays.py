@@ -33,10 +33,22 @@ def read_npy(path: Path) -> PointCloud:
     with open(path, "rb") as file:
         table = _array(file, path.stat().st_size)
     if table.dtype.names:
-        return attributes.scan(path, **attributes.from_columns({name: table[name].reshape(-1) for name in table.dtype.names}))
+        return attributes.scan(path, **_parts(path, table.reshape(-1)))
     if table.ndim != 2 or table.shape[1] < 3 or table.dtype.kind not in "iufb":
         raise InputError(f"it holds an array of shape {table.shape} and type {table.dtype}: expected numbers of shape (N, 3) or wider")
     return attributes.scan(path, **guessed(path, table))
+
+
+def _parts(path: Path, records: np.ndarray) -> dict:
+    """What the named fields of (N,) records are; those that aren't one number each are left out."""
+    fields = {name: records[name] for name in records.dtype.names}
+    columns = {name: column for name, column in fields.items() if column.ndim == 1 and column.dtype.kind in "iufb"}
+    if left := sorted(fields.keys() - columns.keys()):
+        log.info("%s: left out the fields that are not one number per point: %s", path.name, ", ".join(left))
+    parts = attributes.from_columns(columns)
+    if "points" not in parts:
+        raise InputError(f"its records have no fields x, y and z (they have {', '.join(fields)})")
+    return parts
 
 
 def read_npz(path: Path) -> PointCloud:
@@ -62,7 +74,7 @@ def read_npz(path: Path) -> PointCloud:
     scalars = {name: array for name, array in arrays.items() if array.shape == (rows,) and array.dtype.kind in "iufb"}
     if left := sorted(arrays.keys() - scalars.keys()):
         log.info("%s: left out the arrays that are not one number per point: %s", path.name, ", ".join(left))
-    return attributes.scan(path, **parts, scalars=scalars, crs=str(crs) if crs.dtype.kind == "U" else None)
+    return attributes.scan(path, **parts, scalars=scalars, crs=str(crs) if crs.dtype.kind == "U" and not crs.ndim else None)
 
 
 def _array(file: BinaryIO, size: int) -> np.ndarray:

@@ -27,6 +27,8 @@ def replacing(path: Path | str) -> Iterator[BinaryIO]:
         InputError: the folder is missing or closed to us, or `path` is a folder.
     """
     target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError(f"{path} cannot be written: it is a folder")
     part = target.with_name(f".surfrecon-{secrets.token_hex(8)}.tmp")
     try:
         with open(part, "xb") as file:

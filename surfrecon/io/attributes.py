@@ -23,6 +23,7 @@ VECTORS = {
     "origins": (("origin_x", "origin_y", "origin_z"),),
 }
 WRITTEN = {name for spellings in VECTORS.values() for name in spellings[0]}
+FLOAT_TOP = 1.01  # floats up to here are colours in [0, 1] that rounding or a blend carried over the edge, not dark ones of 0 to 255
 UNIT_TOLERANCE = 1e-5  # a normal this close to unit length is left as it is: dividing would only stir its last digits
 
 
@@ -106,9 +107,9 @@ def srgb(path: Path, colors: np.ndarray | None) -> np.ndarray | None:
         if not np.isfinite(colors).all():
             log.warning("%s: colours that are NaN or infinite become black", path.name)
             colors = np.where(np.isfinite(colors), colors, 0)
-        if colors.max() > 1:
+        if colors.max() > FLOAT_TOP:
             log.info("%s: colours are floats above 1, taken as 0 to 255", path.name)
-    if colors.dtype.kind != "f" or colors.max() > 1:
+    if colors.dtype.kind != "f" or colors.max() > FLOAT_TOP:
         top = 255.0 if colors.max() <= 255 else 65535.0
     return np.clip(colors / np.float32(top), 0, 1).astype(np.float32)
 

@@ -26,6 +26,18 @@ def parse_numbers(text: bytes, kind: type[float] | type[int] = float) -> np.ndar
         raise InputError(f"{_first_odd_word(text, kind)} stands where a {'whole ' if kind is int else ''}number should be") from None
 
 
+def parse_table(rows: list[bytes], what: str) -> np.ndarray:
+    """(N, 3 or more) numbers of N > 0 lines of one width.
+
+    Raises:
+        InputError: a word that is no number, or lines that differ in width; the sentence calls them by `what`.
+    """
+    numbers, width = parse_numbers(b"\n".join(rows)), len(rows[0].split())
+    if width < 3 or len(numbers) != width * len(rows):
+        raise InputError(f"its {what} do not all hold the same three or more numbers: it was cut short or is damaged")
+    return numbers.reshape(-1, width)
+
+
 def _first_odd_word(text: bytes, kind: type) -> str:
     for word in re.finditer(rb"\S+", text):
         try:

@@ -16,7 +16,7 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
 from surfrecon.io import attributes
 from surfrecon.io.atomic import replacing
-from surfrecon.io.numbers import parse_numbers
+from surfrecon.io.numbers import parse_numbers, parse_table
 from surfrecon.io.ply import CRS, read_crs, triangles
 from surfrecon.io.rounding import needs_double
 
@@ -32,7 +32,7 @@ def read_mesh(path: Path) -> Mesh:
     vertices, normals, faces = (re.findall(rb"\n%s[ \t]+([^#\r\n]*)" % keyword, text) for keyword in (b"v", b"vn", b"f"))
     if not vertices:
         raise InputError("it holds no vertices (lines that begin with 'v')")
-    table = _table(vertices, "v")
+    table = parse_table(vertices, "lines 'v'")
     lengths = np.array([len(face.split()) for face in faces], np.int64)
     corners, normal_of_corner = _corners(b"\n".join(faces), int(lengths.sum()))
     if (corners < 0).any():  # counted backwards from the vertex read last
@@ -41,16 +41,9 @@ def read_mesh(path: Path) -> Mesh:
         corners = np.where(corners < 0, corners + seen + 1, corners)
     parts = {"points": table[:, :3], "colors": table[:, 3:6] if table.shape[1] >= 6 else None}
     if len(normals) == len(vertices) and np.array_equal(normal_of_corner, corners):
-        parts["normals"] = _table(normals, "vn")[:, :3]
+        parts["normals"] = parse_table(normals, "lines 'vn'")[:, :3]
     crs = re.search(rb"\n# *(%s[^\r\n]*)" % CRS.encode(), text)
     return attributes.mesh(path, triangles(lengths, corners - 1), **parts, crs=read_crs(crs[1].decode(errors="replace")) if crs else None)
-
-
-def _table(rows: list[bytes], keyword: str) -> np.ndarray:
-    numbers, width = parse_numbers(b"\n".join(rows)), len(rows[0].split())
-    if width < 3 or len(numbers) != width * len(rows):
-        raise InputError(f"its lines '{keyword}' do not all hold the same three or more numbers: it was cut short or is damaged")
-    return numbers.reshape(-1, width)
 
 
 def _corners(text: bytes, count: int) -> tuple[np.ndarray, np.ndarray | None]:

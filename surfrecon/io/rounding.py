@@ -56,8 +56,12 @@ def localized(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(3), vertices.astype(np.float32)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     size = max(float((high - low).max()), np.finfo(float).tiny)
-    origin = np.round(low + (high - low) / 2, int(np.clip(np.ceil(-np.log10(size)), 0, 15)))
-    return origin, _apart(vertices, (vertices - origin).astype(np.float32))
+    origin = np.round(low + (high - low) / 2, int(np.clip(np.ceil(-np.log10(size)), -300, 15)))
+    with np.errstate(over="ignore"):
+        local = (vertices - origin).astype(np.float32)
+    if not np.isfinite(local).all():
+        raise InputError(f"float32 coordinates end at 3.4e38, the object is {size:.3g} long: write PLY instead")
+    return origin, _apart(vertices, local)
 
 
 def _apart(vertices: np.ndarray, rounded: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
 from surfrecon.io.atomic import replacing
 from surfrecon.io.attributes import left_out
+from surfrecon.io.numbers import parse_table
 from surfrecon.io.rounding import distinct, localized
 
 FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -27,13 +28,14 @@ def read_mesh(path: Path) -> Mesh:
     """The triangles, corners at exactly the same place made one vertex, in the place that the header's origin says."""
     size = path.stat().st_size
     with open(path, "rb") as file:
-        head, count = file.read(HEADER), int.from_bytes(file.read(4), "little")
-        text = head.lstrip().startswith(b"solid") and size != HEADER + 4 + count * FACET.itemsize
+        head = file.read(HEADER + 4)
+        count = int.from_bytes(head[HEADER:], "little")
+        # Some binary files begin with 'solid' too: padded with zeros, or with a number of triangles that has a zero byte.
+        text = head.lstrip().lower().startswith(b"solid") and b"\0" not in head and size != HEADER + 4 + count * FACET.itemsize
         if not text and (size < HEADER + 4 or size - HEADER - 4 < count * FACET.itemsize):
             raise InputError(f"its header promises {count} triangles, more than its {size} bytes hold: it was cut short or is no STL file")
         if text:
-            file.seek(0)
-            corners = _read_text(file)
+            corners = _corners_in_text(head + file.read())
         else:
             corners = np.frombuffer(file.read(count * FACET.itemsize), FACET)["corners"].reshape(-1, 3).astype(float)
     number, vertex = distinct(corners)
@@ -43,11 +45,14 @@ def read_mesh(path: Path) -> Mesh:
     return Mesh(vertices + (np.array([float(x) for x in found.groups()]) if found else 0), vertex.reshape(-1, 3))
 
 
-def _read_text(file) -> np.ndarray:
-    import trimesh
-
-    mesh = trimesh.load_mesh(file, file_type="stl", process=False)
-    return mesh.vertices[mesh.faces].reshape(-1, 3)
+def _corners_in_text(text: bytes) -> np.ndarray:
+    """(3 F, 3) corners of all solids of an ASCII file."""
+    lines = re.findall(rb"[^\r\n]*\S[^\r\n]*", text.lower())
+    corners = [line.split(None, 1)[1] for line in lines if re.match(rb"\s*vertex\s+\S", line)]
+    facets = sum(line.split() == [b"endfacet"] for line in lines)
+    if len(corners) != 3 * facets or not lines[-1].split()[0].startswith(b"endsolid"):
+        raise InputError(f"it has {len(corners)} corners in {facets} closed facets, or lacks 'endsolid': it was cut short or is damaged")
+    return parse_table(corners, "corners")[:, :3] if corners else np.empty((0, 3))
 
 
 def write_mesh(mesh: Mesh, path: Path) -> list[str]:
@@ -59,7 +64,9 @@ def write_mesh(mesh: Mesh, path: Path) -> list[str]:
     facets["normal"] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(float).tiny)
     notes, sidecar = left_out(mesh, "STL"), path.with_name(f"{path.name}.origin.json")
     moved = bool(origin.any())
-    header = " ".join([ORIGIN, *(f"{x:.15g}" for x in origin)]) if moved else "written by surfrecon"
+    header = " ".join([ORIGIN, *map(repr, origin.tolist())]) if moved else "written by surfrecon"
+    if len(header) > HEADER:
+        raise InputError(f"these coordinates need the origin {origin.tolist()}, too long for STL's header: write PLY instead")
     with replacing(path) as file:
         file.write(header.encode("ascii").ljust(HEADER, b"\0") + len(facets).to_bytes(4, "little"))
         file.write(facets.view(np.uint8).data)

@@ -85,19 +85,23 @@ def _sniff(path: Path) -> _Layout:
                 break
             line = line.strip()
             if line.startswith(COMMENTS):
-                names = line.lstrip("#/").strip()
-                if names.startswith(CRS):
-                    crs, names = _crs(names.removeprefix(CRS).strip()), ""
+                said = line.lstrip("#/").strip()
+                if said.startswith(CRS):
+                    crs = _crs(said.removeprefix(CRS).strip())
+                else:
+                    names = said or names
             elif re.fullmatch(r"\d+", line):
                 count = int(line)
             elif line:
-                delimiter, decimal_comma = _separators(line)
-                first, *others = _split(line, delimiter)
+                numbers = line.split("#", 1)[0]  # without a note; in a header, # may be part of a name
+                delimiter, decimal_comma = _separators(numbers)
+                first, *others = _split(numbers, delimiter)
                 if _is_number(first.replace(",", ".") if decimal_comma else first):
                     columns = len(others) + 1
                     choices = [_split(names, delimiter), re.split(r"[,;\s]+", names)]
                     named = next((c for c in choices if len(c) == columns and not all(map(_is_number, c))), [])
-                    return _Layout(skip, delimiter, decimal_comma, [n.strip().strip("\"'") for n in named], count, crs)
+                    named = [n.strip().strip("\"'") or f"column_{i + 1}" for i, n in enumerate(named)]
+                    return _Layout(skip, delimiter, decimal_comma, named, count, crs)
                 names = line
     raise InputError(f"it holds no line of numbers{f' among its first {SNIFFED_LINES}' if skip == SNIFFED_LINES - 1 else ''}")
 
@@ -111,17 +115,15 @@ def _crs(text: str) -> str:
 
 def _separators(line: str) -> tuple[str | None, bool]:
     """The delimiter (None for white space) and whether commas are decimal."""
-    if ";" in line:
-        return ";", "," in line
-    if "," not in line:
-        return None, False
+    if ";" in line or "," not in line:
+        return ";" if ";" in line else None, True  # this line may hold whole numbers, another decimal commas
     words = line.split()
     decimal = len(words) >= 3 and "." not in line and all(re.fullmatch(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?", word) for word in words)
     return (None, True) if decimal else (",", False)
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:
-    return [word.strip() for word in (line.strip().strip(delimiter).split(delimiter) if delimiter else line.split())]
+    return [word.strip() for word in (line.strip().rstrip(delimiter).split(delimiter) if delimiter else line.split())]
 
 
 def _is_number(word: str) -> bool:
