@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: venv demo test lint dist clean
+.PHONY: venv demo test lint bench dist clean
 
 venv: $(INSTALLED)
 
@@ -31,11 +31,19 @@ demo: venv
 	@echo "report   demo/mesh.run/report.json"
 	@echo "picture  demo/mesh.png"
 
+test: export OMP_WAIT_POLICY = passive
 test: lint
 	$(BIN)/python -m pytest
 
 lint: venv
 	$(BIN)/ruff check .
+
+bench: venv  # against Open3D, on the scans in ../shared/data; an hour, writes benchmarks/RESULTS.md
+	$(BIN)/python -m pip install open3d
+	$(BIN)/python benchmarks/signs.py
+	$(BIN)/python benchmarks/scans.py
+	$(BIN)/python benchmarks/command.py
+	$(BIN)/python benchmarks/extraction.py
 
 dist: venv
 	rm -rf dist

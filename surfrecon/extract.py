@@ -121,11 +121,10 @@ class _Bricks:
             near = np.zeros(outside.shape, bool)
             near[tuple(inner.T)] = self.within_reach(values, 1)
         self.index[1:-1, 1:-1, 1:-1] = np.where(outside, OUTSIDE, INSIDE)
-        for axis in range(3):  # both sides of every change of sign: then no cell between unevaluated bricks has two signs
-            differ = np.moveaxis(np.diff(outside, axis=axis), axis, 0)
-            moved = np.moveaxis(near, axis, 0)
-            moved[1:] |= differ
-            moved[:-1] |= differ
+        # Both sides of every change of sign, the one at the box included: then no cell between unevaluated bricks has two signs.
+        for axis in range(3):
+            changes = np.diff(outside, axis=axis, prepend=True, append=True)
+            near |= changes.take(range(self.side), axis) | changes.take(range(1, self.side + 1), axis)
         return np.argwhere(near)
 
     def flood(self, wave: np.ndarray) -> None:

@@ -17,19 +17,24 @@ UNIT_HALF_SIDE = 0.85  # half of the object's longest side in the unit frame: le
 CORE_QUANTILE = 0.05  # the box between these quantiles of each axis is taken to be object, not outlier
 CORE_GROWTH = 1.0  # points within this many core sides of the core box still count as object
 SPACING_NEIGHBOURS = 8
+ROTATION_TOLERANCE = 1e-6  # of R^T R: matrices from float32 pass
 SPACING_SAMPLE = 20_000  # points whose neighbours are looked up; more would not change the median
 
 
 def _array(name: str, value, *, rows: int | None, columns: int | None, dtype) -> np.ndarray:
     """A read-only contiguous array of the wanted shape and dtype, or an InputError that says what was given."""
     try:
-        array = np.ascontiguousarray(value, dtype=dtype)
+        given = np.asarray(value)
+        with np.errstate(invalid="ignore"):  # NaN becomes some integer, which the comparison below finds
+            array = np.ascontiguousarray(given, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must be numbers, got {type(value).__name__}: {error}") from None
     wanted = (rows,) if columns is None else (rows, columns)
     if array.ndim != len(wanted) or any(w is not None and w != s for w, s in zip(wanted, array.shape)):
         text = ", ".join("any" if w is None else str(w) for w in wanted)
         raise InputError(f"{name} must have shape ({text}), got {array.shape}")
+    if array.dtype.kind == "i" and (given != array).any():
+        raise InputError(f"{name} must be whole numbers, got {given[given != array][0]}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
         raise InputError(f"{name} must be finite, got NaN or infinity in {bad} of {len(array)} rows")
@@ -50,7 +55,8 @@ def _attributes(item, rows: int) -> None:
         array = np.ascontiguousarray(value)
         if array.shape != (rows,) or array.dtype.kind not in "iufb":
             raise InputError(f"scalar field {name!r} must be {rows} numbers, got shape {array.shape} of {array.dtype}")
-        scalars[name] = array
+        scalars[name] = array.view()
+        scalars[name].flags.writeable = False
     object.__setattr__(item, "scalars", scalars)
 
 
@@ -62,6 +68,8 @@ class Similarity:
         scale: > 0, target units per source unit.
         translation: (3,) in target units.
         rotation: (3, 3) proper rotation.
+    Raises:
+        InputError: wrong shapes, NaN or infinity, scale <= 0, a rotation that isn't one.
     """
 
     scale: float = 1.0
@@ -73,7 +81,10 @@ class Similarity:
             raise InputError(f"the scale of a similarity must be > 0, got {self.scale}")
         object.__setattr__(self, "scale", float(self.scale))
         object.__setattr__(self, "translation", _array("translation", self.translation, rows=3, columns=None, dtype=float))
-        object.__setattr__(self, "rotation", _array("rotation", self.rotation, rows=3, columns=3, dtype=float))
+        rotation = _array("rotation", self.rotation, rows=3, columns=3, dtype=float)
+        if np.abs(rotation.T @ rotation - np.eye(3)).max() > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
+            raise InputError(f"rotation must be orthogonal of determinant 1 (a mirror turns meshes inside out), got {rotation.tolist()}")
+        object.__setattr__(self, "rotation", rotation)
 
     @classmethod
     def fit(cls, scan: PointCloud) -> Similarity:

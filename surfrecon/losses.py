@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from surfrecon import ops
-from surfrecon.fields.grid import Level
+from surfrecon.fields.grid import BRICK, Level
 
 FACE_NEIGHBOURS = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
+BRICKS_AT_ONCE = 2**14  # bounds the memory of index tables
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,81 @@ def bending(level: Level, free: Tensor) -> LinearTerm:
     The integral of |D^2 f|^2 equals that of (lap f)^2 up to border terms. Rows are in units of the coefficients: the sum of their squares
     over h is the integral.
     """
-    nodes = level.nodes()
-    touched = free >= 0
-    around = [level.slots(nodes[touched] + torch.tensor(step, device=nodes.device)) for step in FACE_NEIGHBOURS]
-    touched[torch.cat(around)] = True
-    rows = torch.nonzero(touched)[:, 0]
-    slots = torch.stack([rows, *(level.slots(nodes[rows] + torch.tensor(step, device=nodes.device)) for step in FACE_NEIGHBOURS)], dim=1)
-    stencil = torch.tensor([-6.0] + [1.0] * 6, dtype=level.coefficients.dtype, device=nodes.device).expand(len(rows), -1)
-    # A node at the rim of the halo has neighbours that aren't stored: they drop out of its row.
-    stencil = stencil.masked_fill(slots < 0, 0)
-    target = -(level.coefficients[slots.clamp(min=0)] * stencil).sum(1)
-    columns = torch.where(slots < 0, slots, free[slots.clamp(min=0)])
-    return LinearTerm(ops.SparseRows(columns, stencil, int(free.max()) + 1), target)
+    width = BRICK + 2
+    at = torch.arange(width**3, device=free.device).reshape((width,) * 3)
+    inner = slice(1, -1)
+    middle = at[inner, inner, inner]
+    around = [at[tuple(slice(1 + o, width - 1 + o) for o in step)] for step in FACE_NEIGHBOURS]
+    pick = torch.stack([middle, *around], dim=-1).reshape(-1, 7)  # of a brick's window: each node and its neighbours
+    parts = []
+    for corners in level.corners()[: level.active].split(BRICKS_AT_ONCE):
+        slots = level.window_slots(corners - 1, width)[:, pick].reshape(-1, 7)
+        parts.append(slots[(free[slots.clamp(min=0)] >= 0).any(1)])
+    slots = torch.cat(parts)
+    stencil = torch.tensor([-6.0] + [1.0] * 6, dtype=level.coefficients.dtype, device=free.device).expand(len(slots), -1)
+    target = -(level.coefficients[slots] * stencil).sum(1)
+    return LinearTerm(ops.SparseRows(free[slots], stencil, int(free.max()) + 1), target)
+
+
+# The terms of GridPull as published, for Adam: each gives () from values and gradients at queries. All lengths are in one unit, that of the
+# frame. Letters: q queries, t their targets on the scan, f the field, n = grad f / |grad f|.
+
+
+def pull(queries: Tensor, targets: Tensor, values: Tensor, gradients: Tensor) -> Tensor:
+    """How far queries land from their targets: the mean of exp(|q - t|) |t - (q - f(q) n(q))|.
+
+    Args:
+        queries, targets: (N, 3).
+        values, gradients: (N,), (N, 3) of the field at the queries.
+    Gradient: values and gradients, first order.
+    Source: Chen, Liu and Han, GridPull, 2023.
+    """
+    landing = queries - values[:, None] * torch.nn.functional.normalize(gradients, dim=1)
+    far = torch.linalg.vector_norm(queries - targets, dim=1).exp()
+    return (far * torch.linalg.vector_norm(targets - landing, dim=1)).mean()
+
+
+def misalignment(gradients: Tensor, others: Tensor) -> Tensor:
+    """One minus the mean cosine between (N, 3) gradients and (N, 3) others: 0 where all agree, 2 where all are opposed.
+
+    Gradient: both, first order.
+    Source: Chen, Liu and Han, GridPull, 2023.
+    """
+    return 1 - torch.nn.functional.cosine_similarity(gradients, others, dim=1).mean()
+
+
+def roughness_weights(occupied: Tensor, reach: int) -> Tensor:
+    """What each node of a lattice weighs in `roughness`: more, the farther it is from the points; nothing beyond reach.
+
+    w = |i| + |j| + |k| + 1 for the offset (i, j, k) to the occupied node that makes this least.
+
+    Args:
+        occupied: (M, M, M) bool, nodes next to points; one at least.
+        reach: most steps along every axis to an occupied node.
+    Source: Chen, Liu and Han, GridPull, 2023.
+    """
+    from scipy.ndimage import distance_transform_cdt
+
+    empty = ~occupied.cpu().numpy()
+    taxicab, chessboard = (distance_transform_cdt(empty, metric=metric) for metric in ("taxicab", "chessboard"))
+    return torch.as_tensor((taxicab + 1) * (chessboard <= reach), dtype=torch.float32, device=occupied.device)
+
+
+def edge_sums(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(M, M, M) per node -> the sum of both ends of each edge along x, y and z: (M - 1, M, M), (M, M - 1, M), (M, M, M - 1)."""
+    last = weights.shape[0] - 1
+    x, y, z = (weights.narrow(axis, 0, last) + weights.narrow(axis, 1, last) for axis in range(3))
+    return x, y, z
+
+
+def roughness(values: Tensor, edges: tuple[Tensor, Tensor, Tensor], nodes: int) -> Tensor:
+    """The mean over nodes c of w_c times the sum of (f(c) - f(b))^2 over the neighbours b of c along the axes.
+
+    Args:
+        values: (M, M, M).
+        edges: edge_sums of the weights w: each edge is met from both its ends.
+        nodes: how many have a weight.
+    Gradient: values, to any order.
+    Source: Chen, Liu and Han, GridPull, 2023.
+    """
+    return sum((values.diff(dim=axis).square() * edge).sum() for axis, edge in enumerate(edges)) / nodes

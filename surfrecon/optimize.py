@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+
+from surfrecon.errors import SurfreconError
+
+DIVERGED = 1e3  # times the first step's loss: no fit that goes well comes near it
 
 
 def conjugate_gradient(
@@ -39,3 +44,48 @@ def conjugate_gradient(
         direction = z + (energy / previous) * direction
         done += 1
     return x, done
+
+
+def stepwise(rate: float, *, factor: float, every: int) -> Callable[[int], float]:
+    """The learning rate of a step: `rate`, times `factor` after each `every` steps."""
+    return lambda step: rate * factor ** (step // every)
+
+
+def adam(
+    loss_of_step: Callable[[int], Tensor],
+    parameters: Iterable[Tensor],
+    *,
+    steps: int,
+    rate: Callable[[int], float],
+    on_step: Callable[[int, float], None] | None = None,
+) -> float:
+    """Lower a loss, which may change from step to step, by Adam; returns the last step's loss.
+
+    Args:
+        loss_of_step: step, from 0, -> (), >= 0.
+        parameters: changed in place.
+        steps: how many.
+        rate: learning rate of each step, in units of the parameters.
+        on_step: called after each step with the number of steps done and the step's loss; may raise to stop.
+    Raises:
+        SurfreconError: the loss isn't finite, or DIVERGED times what it was at the first step.
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
+    """
+    with torch.enable_grad():
+        optimizer = torch.optim.Adam(parameters, lr=rate(0))
+        value, limit = math.nan, math.inf
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = rate(step)
+            optimizer.zero_grad()
+            loss = loss_of_step(step)
+            value = float(loss.detach())
+            if step == 0 and value > 0:
+                limit = DIVERGED * value
+            if not value <= limit or value == math.inf:
+                where = f"at step {step + 1} of {steps} its loss is {value:.3g}"
+                raise SurfreconError(f"the fit has diverged: {where}; a smaller rate than {rate(step):.3g} may help")
+            loss.backward()
+            optimizer.step()
+            if on_step is not None:
+                on_step(step + 1, value)
+    return value

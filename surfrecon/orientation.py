@@ -1,10 +1,10 @@
-"""Outward normals of a scan: axes by local covariance, sides by winding numbers, sensor origins or the scan's own normals.
+"""Outward normals of a scan: the sides of its local surfaces by winding numbers, sensor origins or the scan's own normals.
 
 Outward area vectors mu_j are right when the winding number w(x) = sum_j mu_j . (y_j - x) / (4 pi |y_j - x|^3) is 1 inside and 0 outside,
 that is 1/2 at every sample. We look for them on a periodic lattice by FFT: w = A mu with A = S K D^T, S reading a quadratic B-spline at the
 points, D its gradient, K the Green's function of the Laplacian. A kernel cut off inside radius r equals the full kernel convolved with a
-spherical shell, a factor sinc(|k| r) in Fourier space; the cut-off keeps a point from confirming its own side. The value in the box's corner is
-pinned to 0 (outside).
+spherical shell, a factor sinc(|k| r) in Fourier space; the cut-off keeps a point from confirming its own side. The value in the box's
+corner is pinned to 0 (outside).
 
 Letters: N points, n nodes of the lattice per axis. Lengths are in the cloud's own units unless they end in _cells.
 Source: Lin, Shi and Liu, "Fast and globally consistent normal orientation based on the winding number normal consistency", 2024, for the
@@ -18,14 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from surfrecon import ops
 from surfrecon.geometry import PointCloud, object_bounds
 from surfrecon.run import Run
 
-NEIGHBOURS = 16  # for the local covariance
 PADDING = 0.125  # free space on each side of the points, in their longest side: keeps the periodic images apart
 MAX_POINTS = 100_000  # more are oriented by the field that this many make
 POINTS_PER_CELL_FACE = 2  # points per squared lattice side that a level can use; more would only cost time
@@ -35,10 +33,11 @@ LARGE = 128
 MAX_NODES = 20_000_000  # of one lattice: 80 MB in float32
 # (cells along the box's longest side, iterations, first and last cut-off radius in cells)
 LEVELS = ((32, 12, 2.0, 1.2), (64, 12, 2.4, 1.2), (128, 8, 2.2, 1.2), (192, 5, 2.2, 1.0), (256, 4, 2.2, 1.0))
+CHECK_CELLS = 128  # levels up to this many cells are enough to check the sides of given normals
 CONVERGED = 0.995  # share of confident sides at which finer levels have nothing to add
 CONFIDENT_COSINE = 0.5  # axis and winding gradient within 60 degrees of each other
 GRAZING_COSINE = 0.15  # a sensor that sees a surface flatter than this doesn't tell its side
-AXIS_AGREEMENT = 0.8  # median |cosine| to the local covariance below which given normals are not normals
+AXIS_AGREEMENT = 0.8  # median |cosine| to the local surfaces below which given normals are not normals
 SIDE_AGREEMENT = 0.75  # share of sides that winding numbers must confirm before given sides are believed
 
 
@@ -83,19 +82,19 @@ class Orientation:
     source: str
 
 
-def orient(cloud: PointCloud, run: Run | None = None, *, axes: np.ndarray | None = None) -> Orientation:
+def orient(cloud: PointCloud, axes: np.ndarray, run: Run | None = None) -> Orientation:
     """Outward unit normals for every point of a scan.
 
-    Sensor origins decide the side where the scan has them. The scan's own normals are used where they agree with the local covariance
+    Sensor origins decide the side where the scan has them. The scan's own normals are used where they agree with the local surfaces
     (axis) and with winding numbers (side); all of them turned inward is noticed and undone. Otherwise winding numbers decide.
 
     Args:
         cloud: the scan, any frame.
+        axes: (N, 3) unit normals of the local surfaces at the points, either side.
         run: device, seed, warnings.
     """
     run = run or Run()
     device = run.torch_device()
-    axes = covariance_axes(cloud.points) if axes is None else axes
     given = _given_axes(cloud, axes, run)
     if given is not None:
         axes = given
@@ -109,7 +108,8 @@ def orient(cloud: PointCloud, run: Run | None = None, *, axes: np.ndarray | None
         cosine = np.einsum("nd,nd->n", axes, towards) / np.maximum(np.linalg.norm(towards, axis=1), np.finfo(float).tiny)
         axes = axes * np.where(cosine < 0, -1.0, 1.0)[:, None]
         start, source = axes, "sensor origins"
-    field = _iterated_winding(points, axes, (high - low).tolist(), spacing, start, run)
+    checking = given is not None and cloud.origins is None
+    field = _iterated_winding(points, axes, (high - low).tolist(), spacing, start, run, most=CHECK_CELLS if checking else LEVELS[-1][0])
     outward = -torch.nn.functional.normalize(field(points)[1], dim=1).cpu().numpy()
     by_winding = np.einsum("nd,nd->n", axes, outward)
     sides = np.where(by_winding < 0, -1.0, 1.0)
@@ -130,22 +130,6 @@ def orient(cloud: PointCloud, run: Run | None = None, *, axes: np.ndarray | None
     confident = np.einsum("nd,nd->n", normals, outward) > CONFIDENT_COSINE
     winding = WindingField(field.values, field.origin + torch.as_tensor(centre).to(field.origin), field.step)
     return Orientation(normals, confident, winding, source)
-
-
-def covariance_axes(points: np.ndarray, *, neighbours: int = NEIGHBOURS) -> np.ndarray:
-    """Unsigned unit normals by principal component analysis of each point's neighbours.
-
-    Returns:
-        (N, 3) float64.
-    """
-    count = min(neighbours, len(points))
-    nearest = cKDTree(points).query(points, count, workers=-1)[1].reshape(len(points), count)
-    axes = np.empty((len(points), 3))
-    for rows in np.array_split(np.arange(len(points)), max(1, len(points) // 200_000)):
-        local = points[nearest[rows]]
-        local = local - local.mean(1, keepdims=True)
-        axes[rows] = np.linalg.eigh(np.einsum("nki,nkj->nij", local, local))[1][:, :, 0]
-    return axes
 
 
 def _given_axes(cloud: PointCloud, axes: np.ndarray, run: Run) -> np.ndarray | None:
@@ -219,17 +203,18 @@ class _Operators:
 
 
 def _iterated_winding(
-    points: Tensor, axes: np.ndarray, extent: list[float], spacing: float, start: np.ndarray | None, run: Run
+    points: Tensor, axes: np.ndarray, extent: list[float], spacing: float, start: np.ndarray | None, run: Run, *, most: int
 ) -> WindingField:
     """Iterate coarse to fine: a gradient step on |A mu - 1/2|^2, then directions from the field, lengths kept.
 
-    Ends where the field's gradients fall on the points' own axes (N, 3), or a large level's do so less than those before.
+    Ends at `most` cells, or where the field's gradients fall on the points' own axes (N, 3), or a large level's do so less than those
+    before.
     """
     axes = torch.as_tensor(axes).to(points)
     order = torch.randperm(len(points), generator=run.generator(), device=points.device)[:MAX_POINTS]
     side = max(extent) * (1 + 2 * PADDING)
     finest = lambda cells: spacing * (FINEST_LARGE_STEP if cells > LARGE else FINEST_STEP)
-    levels = [level for i, level in enumerate(LEVELS) if i == 0 or side / level[0] >= finest(level[0])]
+    levels = [level for i, level in enumerate(LEVELS) if i == 0 or (level[0] <= most and side / level[0] >= finest(level[0]))]
     mu, field, total = None, None, sum(level[1] for level in levels)
     done, confident = 0, 0.0
     for cells, iterations, first, last in levels:

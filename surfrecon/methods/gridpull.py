@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from surfrecon.geometry import PointCloud
 from surfrecon.run import Run
@@ -48,6 +48,10 @@ class GridPull:
         normal_reach: how far the normals' word counts, in spacings: a radian of error in the gradient weighs like this distance.
         rounds: re-weightings per level.
         iterations: conjugate gradient steps per round, at most.
+        objective: "planes" is the fit described above; "paper" the published one, see gridpull_paper, which minds `finest` of the settings
+            above and those below.
+        steps: of Adam.
+        queries: pulled per step.
     """
 
     finest: int = 0
@@ -57,16 +61,20 @@ class GridPull:
     normal_reach: float = 0.5
     rounds: int = 3
     iterations: int = 60
+    objective: Literal["planes", "paper"] = "planes"
+    steps: int = 4810
+    queries: int = 50_000
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {"cells_per_spacing": 0.7, "rounds": 2, "iterations": 30},
         "balanced": {},
         "fine": {"cells_per_spacing": 1.6, "iterations": 120, "rounds": 4},
+        "paper": {"objective": "paper"},
     }
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
 
     def fit(self, scan: PointCloud, run: Run):
-        """The scan's signed distance as a GridField.
+        """The scan's signed distance as a GridField, or as a TrilinearField by the paper's objective.
 
         Args:
             scan: in the unit frame.
@@ -76,8 +84,11 @@ class GridPull:
         import torch
 
         from surfrecon.local_surfaces import local_surfaces, outlying
+        from surfrecon.methods import gridpull_paper
         from surfrecon.orientation import orient
 
+        if self.objective == "paper":
+            return gridpull_paper.fit(self, scan, run)
         with torch.no_grad():
             with run.stage("look"):
                 far = outlying(scan.points)
@@ -85,7 +96,7 @@ class GridPull:
                 run.facts["outliers"] = int(far.sum())
                 surfaces = local_surfaces(scan.points, generator=np.random.default_rng(run.seed))
             with run.stage("orient"):
-                orientation = orient(scan, run, axes=surfaces.normals)
+                orientation = orient(scan, surfaces.normals, run)
                 run.facts["sides_from"] = orientation.source
                 run.facts["confident_sides"] = float(orientation.confident.mean())
             return _Fit(self, scan, orientation, surfaces, run).field
@@ -120,7 +131,7 @@ class _Fit:
                     self.field.levels.append(refined(self.field.levels[-1], self._near(resolution)))
                 self._level(name)
         self.field.resolution = resolutions[-1]
-        self.field.lipschitz = self.field.slope_bound()
+        self.field.lipschitz = self.field.steepest()
         run.facts["noise_unit"] = float(self.scale)
         run.facts["smoothing_spacings"] = self.smoothing
 

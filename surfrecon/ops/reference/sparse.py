@@ -7,6 +7,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from surfrecon.errors import InputError
+
 
 class SparseRows:
     """A linear map R^columns -> R^rows with K entries a row, and its transpose; both stored, for speed.
@@ -20,6 +22,8 @@ class SparseRows:
             slots: (N, K) int64 columns, negative where an entry is void.
             values: (N, K) float.
             columns: M.
+        Raises:
+            InputError: a slot names a column that isn't there.
         """
         void = slots < 0
         slots, values = slots.masked_fill(void, 0), values.masked_fill(void, 0)
@@ -29,11 +33,20 @@ class SparseRows:
         flat = slots.reshape(-1).int()
         order = torch.argsort(flat, stable=True)
         counts = torch.bincount(flat, minlength=columns)
+        if len(counts) > columns:
+            raise InputError(f"slots must be < {columns}, the number of columns, got {len(counts) - 1}")
         back = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
+        row, column, entries = (order // width).int(), flat[order], values.reshape(-1)[order]
+        # A row's entries of one column lie side by side here: the first takes their sum, so that squares are those of the matrix.
+        again = torch.nonzero((row[1:] == row[:-1]) & (column[1:] == column[:-1]))[:, 0] + 1
+        starts = torch.diff(again, prepend=again.new_full((1,), -1)) != 1
+        first = (again[starts] - 1)[starts.cumsum(0) - 1]
+        entries.index_add_(0, first, entries[again])
+        entries[again] = 0
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse")  # torch calls them beta, and speaks of checks that aren't needed here
             self.map = torch.sparse_csr_tensor(start, flat, values.reshape(-1), (rows, columns))
-            self.transpose = torch.sparse_csr_tensor(back, (order // width).int(), values.reshape(-1)[order], (columns, rows))
+            self.transpose = torch.sparse_csr_tensor(back, row, entries, (columns, rows))
         self.columns = columns
 
     def __call__(self, x: Tensor) -> Tensor:
