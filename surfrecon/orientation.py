@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from surfrecon import ops
@@ -33,6 +34,9 @@ LARGE = 128
 MAX_NODES = 20_000_000  # of one lattice: 80 MB in float32
 # (cells along the box's longest side, iterations, first and last cut-off radius in cells)
 LEVELS = ((32, 12, 2.0, 1.2), (64, 12, 2.4, 1.2), (128, 8, 2.2, 1.2), (192, 5, 2.2, 1.0), (256, 4, 2.2, 1.0))
+LEAST_CELLS, MOST_CELLS = 64, 192  # along the longest side, of the field that the sides make
+AREA_NEIGHBOURS = 8
+LARGEST_AREA = 4.0  # of a point, in medians: an outlier must not stand for a large part of the surface
 CHECK_CELLS = 128  # levels up to this many cells are enough to check the sides of given normals
 CONVERGED = 0.995  # share of confident sides at which finer levels have nothing to add
 CONFIDENT_COSINE = 0.5  # axis and winding gradient within 60 degrees of each other
@@ -119,15 +123,15 @@ def orient(cloud: PointCloud, axes: np.ndarray, run: Run | None = None) -> Orien
         agreement = float((sides > 0).mean())
         if agreement >= SIDE_AGREEMENT:
             sides, source = np.ones(len(axes)), "the scan's normals"
-            field = _winding_of(points, torch.as_tensor(axes).to(points), (high - low).tolist(), spacing)
         elif agreement <= 1 - SIDE_AGREEMENT:
             sides, source = -np.ones(len(axes)), "the scan's normals, turned"
-            field = _winding_of(points, torch.as_tensor(-axes).to(points), (high - low).tolist(), spacing)
             run.warn(f"the scan's normals point inward ({1 - agreement:.0%} of them): they were turned")
         else:
             run.warn(f"the scan's normals contradict each other (winding numbers confirm {agreement:.0%}): their sides are not used")
     normals = axes * sides[:, None]
     confident = np.einsum("nd,nd->n", normals, outward) > CONFIDENT_COSINE
+    vectors = torch.as_tensor(normals * _areas(cloud.points)[:, None]).to(points)
+    field = _winding_of(points, vectors, (high - low).tolist(), spacing)
     winding = WindingField(field.values, field.origin + torch.as_tensor(centre).to(field.origin), field.step)
     return Orientation(normals, confident, winding, source)
 
@@ -257,15 +261,21 @@ def _iterated_winding(
     return field
 
 
-def _winding_of(points: Tensor, normals: Tensor, extent: list[float], spacing: float) -> WindingField:
-    """The winding field of outward normals as they are, every point standing for the same area."""
+def _winding_of(points: Tensor, vectors: Tensor, extent: list[float], spacing: float) -> WindingField:
+    """The winding field of outward area vectors (N, 3) as they are, up to a factor that makes it 1/2 at the points."""
     side = max(extent) * (1 + 2 * PADDING)
-    cells = max(64, min(256, round(side / (FINEST_STEP * spacing))))
-    operators = _Operators(points, extent, cells)
+    operators = _Operators(points, extent, int(min(max(side / spacing, LEAST_CELLS), MOST_CELLS)))
     operators.cut_off(1.0)
-    w = operators.winding(normals)
+    w = operators.winding(vectors)
     w = w * (0.5 / operators.read(w).median())
     return WindingField(w.view(operators.shape), operators.origin, operators.step)
+
+
+def _areas(points: np.ndarray) -> np.ndarray:
+    """(N,) the share of the surface that each point stands for, from the distance of its neighbours, up to a factor."""
+    count = min(AREA_NEIGHBOURS, len(points) - 1)
+    squared = cKDTree(points).query(points, [count + 1], workers=-1)[0][:, 0] ** 2
+    return squared.clip(max=LARGEST_AREA * np.median(squared))
 
 
 def _fft_size(length: float) -> int:

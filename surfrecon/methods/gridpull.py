@@ -25,10 +25,10 @@ LEAST_SMOOTHING = 0.1  # of clean points, in spacings
 SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise (by hand, on two noisy clouds)
 NOISE_OF_MISS = 1.16  # standard deviation of the noise per root mean squared trimmed miss of a left-out point
 BAND = 2.0  # half width of what a level refines, in cells of the level above
-DENSE = 32  # levels up to this many cells cover the whole box
+DENSE = 44  # levels up to this many cells cover the whole box
 POINTS_PER_CELL_FACE = 4  # points per squared lattice side that a level uses; more would only cost time
 TOLERANCE = 0.01  # conjugate gradients stop at this share of the residual that a level began with
-ANCHOR = 1e-2  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
+ANCHOR = 0.1  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
 ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyond doubt, unit frame: nearer, the data's own trend decides
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
 NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
@@ -42,7 +42,7 @@ class GridPull:
 
     Attributes:
         finest: cells along the unit box at the finest level; 0 follows the spacing of the points.
-        coarsest: cells along the unit box at the dense first level.
+        coarsest: cells along the unit box at the dense first level, about.
         cells_per_spacing: fineness that `finest` = 0 aims at; clean points get CLEAN_GAIN times as many.
         smoothing: length below which relief counts as noise, in spacings; 0 derives it from the noise that left-out points show.
         normal_reach: how far the normals' word counts, in spacings: a radian of error in the gradient weighs like this distance.
@@ -136,12 +136,15 @@ class _Fit:
         run.facts["smoothing_spacings"] = self.smoothing
 
     def _resolutions(self) -> list[int]:
-        """Cells along the box, coarse to fine, doubling."""
+        """Cells along the box, coarse to fine, doubling; the first is as near to settings.coarsest as the last allows."""
+        from surfrecon.fields.grid import BRICK
+
         settings = self.settings
         cells = settings.cells_per_spacing * (CLEAN_GAIN if self.smoothing <= CLEAN_SMOOTHING else 1.0)
         finest = settings.finest or cells * 2 / self.spacing
         doublings = max(0, round(math.log2(finest / settings.coarsest)))
-        return [settings.coarsest * 2**i for i in range(doublings + 1)]
+        coarsest = max(BRICK, BRICK * round(finest / 2**doublings / BRICK))
+        return [coarsest * 2**i for i in range(doublings + 1)]
 
     def _near(self, resolution: int):
         """Where the next level is needed: nodes that the surface may touch, and the data; everywhere while the lattice is small."""

@@ -1,0 +1,171 @@
+"""GridPull on spheres: its field is their distance; its fineness follows the points; the published form closes them too."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from surfrecon.extract import marching_cubes
+from surfrecon.fields import Field
+from surfrecon.geometry import PointCloud
+from surfrecon.methods.gridpull import CLEAN_GAIN, GridPull
+from surfrecon.repair import inspect
+from surfrecon.run import Run
+
+RADIUS = 0.7
+ANYWHERE = np.random.default_rng(7).uniform(-1, 1, (10_000, 3))
+DISTANCE = np.linalg.norm(ANYWHERE, axis=1) - RADIUS
+
+
+def sphere(count: int, *, noise: float = 0.0) -> tuple[PointCloud, float]:
+    """A scan in the unit frame with its true normals as such, and its spacing; noise in spacings."""
+    generator = np.random.default_rng(0)
+    normals = generator.normal(size=(count, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    spacing = PointCloud(RADIUS * normals).spacing()
+    return PointCloud((RADIUS + noise * spacing * generator.normal(size=(count, 1))) * normals, normals=normals), spacing
+
+
+def bare(count: int, *, noise: float = 0.0) -> PointCloud:
+    return PointCloud(sphere(count, noise=noise)[0].points)
+
+
+def fitted(scan: PointCloud, **settings) -> tuple[Field, Run]:
+    run = Run(device="cpu")
+    return GridPull(**settings).fit(scan, run), run
+
+
+def values(field: Field) -> np.ndarray:
+    with torch.no_grad():
+        return field(torch.as_tensor(ANYWHERE, dtype=torch.float32)).numpy()
+
+
+@pytest.fixture(scope="module")
+def ball() -> tuple[Field, Run]:
+    return fitted(bare(1500))
+
+
+def test_field_of_a_sphere_is_its_distance_near_the_surface(ball):
+    spacing = sphere(1500)[1]
+    near = np.abs(DISTANCE) < 2 * spacing
+    error = (values(ball[0]) - DISTANCE)[near]
+    assert near.sum() > 500 and np.abs(error).max() < 0.2 * spacing and np.sqrt((error**2).mean()) < 0.05 * spacing
+
+
+def test_gradient_near_the_surface_is_the_unit_normal(ball):
+    near = ANYWHERE[np.abs(DISTANCE) < 2 * sphere(1500)[1]]
+    gradient = ball[0].value_and_gradient(torch.as_tensor(near, dtype=torch.float32))[1].numpy()
+    normals = near / np.linalg.norm(near, axis=1, keepdims=True)
+    miss = np.linalg.norm(gradient - normals, axis=1)
+    assert miss.max() < 0.3 and np.sqrt((miss**2).mean()) < 0.05
+
+
+def test_field_is_negative_inside_and_positive_outside_in_the_whole_box(ball):
+    sure = np.abs(DISTANCE) > 0.1 * sphere(1500)[1]
+    assert np.array_equal(values(ball[0])[sure] < 0, DISTANCE[sure] < 0)
+
+
+def test_slopes_at_the_points_stay_below_the_fields_lipschitz_bound(ball):
+    x = torch.tensor(bare(1500).points, dtype=torch.float32)
+    value, gradient = ball[0].value_and_gradient(x)
+    assert gradient.norm(dim=1).max() <= 1.01 * ball[0].lipschitz < 1.3
+    assert value.abs().max() < 0.02 * sphere(1500)[1]
+
+
+@pytest.mark.parametrize(("count", "noise"), [(300, 0.0), (1200, 0.0), (1200, 0.5)])
+def test_finest_level_follows_spacing_and_noise_and_levels_double(count, noise):
+    field, run = fitted(bare(count, noise=noise))
+    wanted = (1 if noise else CLEAN_GAIN) * 2 / bare(count, noise=noise).spacing()
+    assert abs(math.log2(field.resolution / wanted)) <= 0.5
+    levels = [int(name.removeprefix("fit ")) for name in run.timings if name.startswith("fit ")]
+    assert levels[-1] == field.resolution and all(fine == 2 * coarse for coarse, fine in pairwise(levels))
+
+
+def test_finest_can_be_asked_for():
+    assert fitted(bare(300), finest=64)[0].resolution == 64
+
+
+def test_noise_of_half_a_spacing_is_smoothed_to_a_quarter_and_reported():
+    scan, spacing = sphere(1500, noise=0.5)
+    field, run = fitted(PointCloud(scan.points))
+    clean = bare(1500).points
+    residual = field(torch.tensor(clean, dtype=torch.float32)).numpy()
+    assert np.sqrt((residual**2).mean()) < 0.25 * spacing
+    assert run.facts["noise_unit"] == pytest.approx(0.5 * spacing, rel=0.5)  # the field follows part of the noise
+
+
+def test_sparse_sphere_with_normals_is_met_within_a_tenth_of_its_spacing():
+    scan, spacing = sphere(100)
+    field, run = fitted(scan)
+    assert run.facts["sides_from"] == "the scan's normals"
+    true = RADIUS * ANYWHERE / np.linalg.norm(ANYWHERE, axis=1, keepdims=True)
+    assert np.abs(field(torch.as_tensor(true, dtype=torch.float32)).numpy()).max() < 0.1 * spacing
+
+
+def test_outliers_are_counted_and_left_out():
+    clean = bare(2000)
+    stray = np.random.default_rng(1).uniform(-0.95, 0.95, (40, 3))
+    far = np.abs(np.linalg.norm(stray, axis=1) - RADIUS) > 4 * clean.spacing()
+    field, run = fitted(PointCloud(np.concatenate([clean.points, stray])))
+    assert far.sum() <= run.facts["outliers"] <= 40
+    sure = np.abs(DISTANCE) > clean.spacing()
+    assert np.array_equal(values(field)[sure] < 0, DISTANCE[sure] < 0)
+    assert fitted(clean)[1].facts["outliers"] == 0
+
+
+@pytest.mark.parametrize("preset", GridPull.PRESETS)
+def test_presets_are_settings_that_differ_from_the_defaults(preset):
+    changes = GridPull.PRESETS[preset]
+    chosen = GridPull(**changes)
+    assert all(getattr(chosen, name) == value != getattr(GridPull(), name) for name, value in changes.items())
+
+
+@pytest.mark.parametrize("preset", ["fast", "balanced", "fine"])
+def test_presets_close_a_sphere_of_its_volume(preset):
+    field, _ = fitted(bare(400), **GridPull.PRESETS[preset])
+    report = inspect(marching_cubes(field, resolution=field.resolution, run=Run(device="cpu")))
+    assert report.solid and (report.components, report.genus) == (1, 0)
+    # Chords of the mesh lie inside: their step is a tenth of the radius at the coarsest.
+    assert report.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.02)
+
+
+# as published ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published() -> tuple[Field, Run]:
+    return fitted(bare(600), **GridPull.PRESETS["paper"], steps=200, queries=5000)
+
+
+def test_published_form_closes_a_sphere_of_its_volume(published):
+    field, _ = published
+    mesh = marching_cubes(field, resolution=field.resolution, run=Run(device="cpu"))
+    report = inspect(mesh)
+    assert report.solid and (report.components, report.genus) == (1, 0)
+    assert report.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.03)
+    spacing = sphere(600)[1]
+    miss = np.abs(np.linalg.norm(mesh.vertices, axis=1) - RADIUS)
+    assert miss.max() < spacing and np.median(miss) < 0.1 * spacing
+
+
+def test_published_form_is_negative_inside_to_the_middle_and_positive_to_the_corners(published):
+    sure = np.abs(DISTANCE) > sphere(600)[1]
+    assert np.array_equal(values(published[0])[sure] < 0, DISTANCE[sure] < 0)
+
+
+def test_published_grid_is_as_fine_as_the_points_or_as_asked():
+    settings = GridPull.PRESETS["paper"] | {"steps": 1, "queries": 100}
+    assert fitted(bare(600), **settings)[0].cells == round(2 / sphere(600)[1])
+    assert fitted(bare(600), finest=24, **settings)[0].cells == 24
+
+
+def test_published_form_repeats_with_its_seed_and_tells_every_step():
+    steps = []
+    settings = GridPull(objective="paper", steps=5, queries=500)
+    first = settings.fit(bare(300), Run(device="cpu", seed=1, on_step=steps.append)).values
+    second, other = (settings.fit(bare(300), Run(device="cpu", seed=seed)).values for seed in (1, 2))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+    fit = [step for step in steps if step.total]
+    assert [step.done for step in fit] == [1, 2, 3, 4, 5] and all(np.isfinite(step.facts["loss"]) for step in fit)
