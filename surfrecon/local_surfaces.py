@@ -67,7 +67,7 @@ def local_surfaces(points: np.ndarray, *, neighbours: int | None = None, generat
     if neighbours is None:
         misses = left_out_misses(points, tree, generator or np.random.default_rng(0))
         neighbours = best_size(misses)
-    neighbours = min(neighbours, len(points))
+    neighbours = min(max(neighbours, 3), len(points))
     normals, offsets = np.empty((len(points), 3)), np.empty(len(points))
     for rows in _batches(len(points), neighbours):
         nearest = tree.query(points[rows], neighbours, workers=-1)[1].reshape(len(rows), neighbours)
@@ -81,7 +81,7 @@ def outlying(points: np.ndarray) -> np.ndarray:
 
     Three tests with the k nearest neighbours, repeated for those whose neighbours turned out to be outliers: its own spacing against
     theirs (as in LOF), its height over their plane against their scatter about it, and, where points are scarce, whether the
-    neighbours have a plane at all.
+    neighbours have a plane at all. No two of the points (N, 3) are equal: copies would fill each other's neighbourhoods.
     Source: the first is a simple form of Breunig et al., "LOF: identifying density-based local outliers", 2000.
     """
     count = min(CROWD, len(points) - 1)

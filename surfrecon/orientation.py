@@ -40,6 +40,7 @@ LARGEST_AREA = 4.0  # of a point, in medians: an outlier must not stand for a la
 CHECK_CELLS = 128  # levels up to this many cells are enough to check the sides of given normals
 CONVERGED = 0.995  # share of confident sides at which finer levels have nothing to add
 CONFIDENT_COSINE = 0.5  # axis and winding gradient within 60 degrees of each other
+INDOORS = 0.9  # median winding number at the sensors above which they are enclosed
 GRAZING_COSINE = 0.15  # a sensor that sees a surface flatter than this doesn't tell its side
 AXIS_AGREEMENT = 0.8  # median |cosine| to the local surfaces below which given normals are not normals
 SIDE_AGREEMENT = 0.75  # share of sides that winding numbers must confirm before given sides are believed
@@ -62,7 +63,7 @@ class WindingField:
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3) points -> (N,) winding numbers and (N, 3) gradients; 0 outside the lattice."""
         shape = torch.tensor(self.values.shape, device=x.device)
-        u = (x - self.origin) / self.step
+        u = ((x - self.origin) / self.step).to(self.values.dtype)
         outside = ((u < 1) | (u > shape - 2)).any(1)
         middle, weights, slopes = ops.bspline_weights(u.clamp(min=1).minimum(shape - 2.0))
         value, slope = ops.bspline_evaluate(self.values.reshape(-1), _flat(middle, self.values.shape), weights, slopes)
@@ -101,7 +102,7 @@ def orient(cloud: PointCloud, axes: np.ndarray, run: Run | None = None) -> Orien
     device = run.torch_device()
     given = _given_axes(cloud, axes, run)
     if given is not None:
-        axes = given
+        axes, known = given
     low, high = object_bounds(cloud.points)
     centre = (low + high) / 2
     points = torch.as_tensor(cloud.points - centre, dtype=torch.float32, device=device)
@@ -118,13 +119,17 @@ def orient(cloud: PointCloud, axes: np.ndarray, run: Run | None = None) -> Orien
     by_winding = np.einsum("nd,nd->n", axes, outward)
     sides = np.where(by_winding < 0, -1.0, 1.0)
     if cloud.origins is not None:
-        sides = np.where(np.abs(cosine) > GRAZING_COSINE, 1.0, sides)
+        if float(field(torch.as_tensor(cloud.origins - centre).to(points))[0].median()) > INDOORS:
+            source = "winding numbers"
+            run.warn("the sensors stand inside a closed surface, as in a room: its inside becomes the solid")
+        else:
+            sides = np.where(np.abs(cosine) > GRAZING_COSINE, 1.0, sides)
     elif given is not None:
-        agreement = float((sides > 0).mean())
+        agreement = float((sides > 0)[known].mean())
         if agreement >= SIDE_AGREEMENT:
-            sides, source = np.ones(len(axes)), "the scan's normals"
+            sides, source = np.where(known, 1.0, sides), "the scan's normals"
         elif agreement <= 1 - SIDE_AGREEMENT:
-            sides, source = -np.ones(len(axes)), "the scan's normals, turned"
+            sides, source = np.where(known, -1.0, sides), "the scan's normals, turned"
             run.warn(f"the scan's normals point inward ({1 - agreement:.0%} of them): they were turned")
         else:
             run.warn(f"the scan's normals contradict each other (winding numbers confirm {agreement:.0%}): their sides are not used")
@@ -132,11 +137,11 @@ def orient(cloud: PointCloud, axes: np.ndarray, run: Run | None = None) -> Orien
     confident = np.einsum("nd,nd->n", normals, outward) > CONFIDENT_COSINE
     vectors = torch.as_tensor(normals * _areas(cloud.points)[:, None]).to(points)
     field = _winding_of(points, vectors, (high - low).tolist(), spacing)
-    winding = WindingField(field.values, field.origin + torch.as_tensor(centre).to(field.origin), field.step)
+    winding = WindingField(field.values, field.origin.double() + torch.as_tensor(centre, device=device), field.step)
     return Orientation(normals, confident, winding, source)
 
 
-def _given_axes(cloud: PointCloud, axes: np.ndarray, run: Run) -> np.ndarray | None:
+def _given_axes(cloud: PointCloud, axes: np.ndarray, run: Run) -> tuple[np.ndarray, np.ndarray] | None:
     """The scan's own normals as unit vectors where they are normals at all, zero ones replaced by local axes; None where they are not."""
     if cloud.normals is None:
         return None
@@ -150,7 +155,7 @@ def _given_axes(cloud: PointCloud, axes: np.ndarray, run: Run) -> np.ndarray | N
     if agreement < AXIS_AGREEMENT:
         run.warn(f"the scan's normals don't fit its points (median cosine {agreement:.2f}): they are not used")
         return None
-    return given
+    return given, known
 
 
 def _flat(nodes: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -267,7 +272,8 @@ def _winding_of(points: Tensor, vectors: Tensor, extent: list[float], spacing: f
     operators = _Operators(points, extent, int(min(max(side / spacing, LEAST_CELLS), MOST_CELLS)))
     operators.cut_off(1.0)
     w = operators.winding(vectors)
-    w = w * (0.5 / operators.read(w).median())
+    at_points = operators.read(w).median()
+    w = w * (0.5 / at_points.abs()) + (at_points < 0)  # sides that face a hollow: the corner is inside
     return WindingField(w.view(operators.shape), operators.origin, operators.step)
 
 

@@ -81,6 +81,6 @@ def test_no_points_and_non_contiguous_points():
     torch.testing.assert_close(field(x.T.contiguous().T), field(x))
 
 
-def test_resolution_counts_cells():
+def test_it_is_worth_two_samples_a_cell():
     field = rough_field()
-    assert (field.resolution, field.step) == (NODES - 1, 2 / (NODES - 1))
+    assert (field.resolution, field.step) == (2 * (NODES - 1), 2 / (NODES - 1))

