@@ -66,8 +66,8 @@ def poisson(points: np.ndarray, normals: np.ndarray, depth: int) -> Mesh:
     """Open3D's Screened Poisson as it comes (Kazhdan and Hoppe, 2013)."""
     import open3d
 
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
-    cloud.normals = open3d.utility.Vector3dVector(normals)
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.array(points)))
+    cloud.normals = open3d.utility.Vector3dVector(np.array(normals))
     mesh, _ = open3d.geometry.TriangleMesh.create_from_point_cloud_poisson(cloud, depth=depth)
     return Mesh(np.asarray(mesh.vertices), np.asarray(mesh.triangles))
 
@@ -75,7 +75,7 @@ def poisson(points: np.ndarray, normals: np.ndarray, depth: int) -> Mesh:
 def users_normals(points: np.ndarray) -> np.ndarray:
     import open3d
 
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.array(points)))
     cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(POISSON_NEIGHBOURS))
     cloud.orient_normals_consistent_tangent_plane(POISSON_NEIGHBOURS)
     return np.asarray(cloud.normals)

@@ -80,12 +80,21 @@ def bending(level: Level, free: Tensor) -> LinearTerm:
     pick = torch.stack([middle, *around], dim=-1).reshape(-1, 7)  # of a brick's window: each node and its neighbours
     parts = []
     for corners in level.corners()[: level.active].split(BRICKS_AT_ONCE):
-        slots = level.window_slots(corners - 1, width)[:, pick].reshape(-1, 7)
-        parts.append(slots[(free[slots.clamp(min=0)] >= 0).any(1)])
+        slots = level.window_slots(corners - 1, width)[:, pick].reshape(-1, 7).int()
+        parts.append(slots[(free[slots] >= 0).any(1)])
     slots = torch.cat(parts)
-    stencil = torch.tensor([-6.0] + [1.0] * 6, dtype=level.coefficients.dtype, device=free.device).expand(len(slots), -1)
-    target = -(level.coefficients[slots] * stencil).sum(1)
-    return LinearTerm(ops.SparseRows(free[slots], stencil, int(free.max()) + 1), target)
+    around, middle = slots[:, 1:], slots[:, :1]
+    around.masked_fill_(around == middle, -1)  # beyond the box's border the field goes on as it is there
+    values = slots.new_ones(slots.shape, dtype=level.coefficients.dtype)
+    values[:, 0] = -(around >= 0).sum(1)
+    row = torch.full_like(free, -1, dtype=torch.int32)
+    row[middle[:, 0]] = torch.arange(len(slots), dtype=torch.int32, device=free.device)
+    own = torch.nonzero(free >= 0)[:, 0]  # free columns are numbered in the order of their rows of coefficients
+    back = row[own]
+    neighbours = lambda table, slots: table[slots.clamp(min=0)].masked_fill(slots < 0, -1)
+    target = -(level.coefficients[slots.clamp(min=0)] * values.masked_fill(slots < 0, 0)).sum(1)
+    rows = ops.SparseRows(neighbours(free.int(), slots), values, len(own), transpose=(neighbours(row, slots[back]), values[back]))
+    return LinearTerm(rows, target)
 
 
 # The terms of GridPull as published, for Adam: each gives () from values and gradients at queries. All lengths are in one unit, that of the
