@@ -138,6 +138,11 @@ def left_out_misses(points: np.ndarray, tree: cKDTree, generator: np.random.Gene
     return misses
 
 
+def least_miss(points: np.ndarray, *, generator: np.random.Generator | None = None) -> float:
+    """Root mean squared miss of left-out points (N, 3) by the neighbourhoods that predict them best."""
+    return min(left_out_misses(points, cKDTree(points), generator or np.random.default_rng(0)).values())
+
+
 def best_size(misses: dict[int, float]) -> int:
     """The smallest neighbourhood that no larger one betters by GAIN."""
     least = min(misses.values())

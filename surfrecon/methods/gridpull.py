@@ -19,9 +19,9 @@ from surfrecon.run import Run
 
 # torch is imported inside functions: settings are read where --help must answer fast.
 
-CLEAN_SMOOTHING = 0.2  # up to here points are taken to be clean, in spacings
-CLEAN_GAIN = 2.0  # times finer is the grid of clean points: it halved the error on sparse_3k, chosen by hand
 LEAST_SMOOTHING = 0.1  # of clean points, in spacings
+CLEAN_GAIN = 2.0  # times finer is the grid of clean points: it halves the error on clean_50k and sparse_3k
+CLEAN_REACH = 0.1  # smoothing beyond the least, in spacings, over which that gain fades to 1
 SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise (by hand, on two noisy clouds)
 NOISE_OF_MISS = 1.16  # standard deviation of the noise per root mean squared trimmed miss of a left-out point
 BAND = 2.0  # half width of what a level refines, in cells of the level above
@@ -33,6 +33,10 @@ ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyon
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
 NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
 RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
+PAPER_CELLS = 127
+# Of a fit on two cores: constant, per point, per cell that the surface crosses at the finest level, per pulled query.
+FIXED_SECONDS, SECONDS_PER_POINT, SECONDS_PER_CELL, SECONDS_PER_QUERY = 3.0, 7e-5, 9e-5, 2.5e-6
+FIXED_BYTES, BYTES_PER_CELL = 6e8, 4.5e3
 MIN_SCALE = 0.05  # floor of the residual scale, in spacings: clean data have no noise to measure
 
 
@@ -102,6 +106,35 @@ class GridPull:
             return _Fit(self, scan, orientation, surfaces, run).field
 
 
+    def plan(self, spacing: float, miss: float) -> tuple[float, list[int]]:
+        """Smoothing in spacings, and cells along the box of each level, coarse to fine, doubling.
+
+        Args:
+            spacing: of the points, unit frame.
+            miss: of left-out points by the best neighbourhoods, unit frame.
+        """
+        from surfrecon.fields.grid import BRICK
+
+        smoothing = self.smoothing or max(LEAST_SMOOTHING, SMOOTHING_OF_NOISE * NOISE_OF_MISS * miss / spacing)
+        clean = min(1.0, max(0.0, 1 - (smoothing - LEAST_SMOOTHING) / CLEAN_REACH))
+        finest = self.finest or self.cells_per_spacing * CLEAN_GAIN**clean * 2 / spacing
+        doublings = max(0, round(math.log2(finest / self.coarsest)))
+        first = max(BRICK, BRICK * round(finest / 2**doublings / BRICK))  # as near to self.coarsest as the finest allows
+        return smoothing, [first * 2**i for i in range(doublings + 1)]
+
+    def foresee(self, scan: PointCloud) -> tuple[float, float, int]:
+        """Seconds on two cores, bytes, and cells along the box of a fit to a scan in the unit frame: good to a factor of two."""
+        from surfrecon.local_surfaces import least_miss
+
+        if self.objective == "paper":
+            return self.steps * self.queries * SECONDS_PER_QUERY, FIXED_BYTES, 2 * (self.finest or PAPER_CELLS)
+        spacing = scan.spacing()
+        finest = self.plan(spacing, least_miss(scan.points))[1][-1]
+        crossed = len(scan) * (spacing * finest / 2) ** 2
+        work = self.rounds / 3 * SECONDS_PER_CELL * crossed
+        return FIXED_SECONDS + SECONDS_PER_POINT * len(scan) + work, FIXED_BYTES + BYTES_PER_CELL * crossed, finest
+
+
 class _Fit:
     """One fit on its way from the coarsest level to the finest."""
 
@@ -118,9 +151,7 @@ class _Fit:
         self.normals = torch.as_tensor(orientation.normals[inside], dtype=torch.float32, device=device)
         self.weights = torch.ones(len(self.points), device=device)
         self.normal_weights = self.weights.clone()
-        noise = NOISE_OF_MISS * min(surfaces.misses.values()) / self.spacing
-        self.smoothing = settings.smoothing or max(LEAST_SMOOTHING, SMOOTHING_OF_NOISE * noise)
-        resolutions = self._resolutions()
+        self.smoothing, resolutions = settings.plan(self.spacing, min(surfaces.misses.values()))
         with run.stage("start"):
             self.field = GridField([_start_level(orientation.winding, resolutions[0], device)])
             self.winding = orientation.winding
@@ -134,17 +165,6 @@ class _Fit:
         self.field.lipschitz = self.field.steepest()
         run.facts["noise_unit"] = float(self.scale)
         run.facts["smoothing_spacings"] = self.smoothing
-
-    def _resolutions(self) -> list[int]:
-        """Cells along the box, coarse to fine, doubling; the first is as near to settings.coarsest as the last allows."""
-        from surfrecon.fields.grid import BRICK
-
-        settings = self.settings
-        cells = settings.cells_per_spacing * (CLEAN_GAIN if self.smoothing <= CLEAN_SMOOTHING else 1.0)
-        finest = settings.finest or cells * 2 / self.spacing
-        doublings = max(0, round(math.log2(finest / settings.coarsest)))
-        coarsest = max(BRICK, BRICK * round(finest / 2**doublings / BRICK))
-        return [coarsest * 2**i for i in range(doublings + 1)]
 
     def _near(self, resolution: int):
         """Where the next level is needed: nodes that the surface may touch, and the data; everywhere while the lattice is small."""
