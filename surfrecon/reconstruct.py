@@ -81,7 +81,7 @@ def reconstruct(
     unit_from_world = Similarity.fit(scan)
     unit = scan.transformed(unit_from_world)
     field = method.fit(unit, run)
-    resolution = resolution or min(field.resolution or resolution_for(unit), MAX_RESOLUTION)
+    resolution = resolution or field.resolution or resolution_for(unit)
     with run.stage("extract"):
         mesh = supported(marching_cubes(field, resolution=resolution, run=run), unit.points)
     with run.stage("attributes"):
@@ -143,6 +143,6 @@ def estimate(scan: PointCloud, method: Any = "auto", resolution: int | None = No
     _, method = named(method)
     unit = scan.transformed(Similarity.fit(scan))
     seconds, bytes, finest = method.foresee(unit)
-    resolution = resolution or min(finest, MAX_RESOLUTION)
+    resolution = resolution or finest
     crossed = len(unit) * (unit.spacing() * resolution / 2) ** 2
     return Estimate(seconds + SECONDS_PER_CELL * crossed, int(max(bytes, BYTES_PER_CELL * crossed)), resolution)

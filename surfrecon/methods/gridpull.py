@@ -25,6 +25,7 @@ CLEAN_REACH = 0.1  # smoothing beyond the least, in spacings, over which that ga
 SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise (by hand, on two noisy clouds)
 NOISE_OF_MISS = 1.16  # standard deviation of the noise per root mean squared trimmed miss of a left-out point
 BAND = 2.0  # half width of what a level refines, in cells of the level above
+FINEST = 512  # cells along the box, unless more are asked for
 DENSE = 44  # levels up to this many cells cover the whole box
 POINTS_PER_CELL_FACE = 4  # points per squared lattice side that a level uses; more would only cost time
 TOLERANCE = 0.01  # conjugate gradients stop at this share of the residual that a level began with
@@ -45,7 +46,7 @@ class GridPull:
     """Settings of gridpull.
 
     Attributes:
-        finest: cells along the unit box at the finest level; 0 follows the spacing of the points.
+        finest: cells along the unit box at the finest level; 0 follows the spacing of the points, up to FINEST.
         coarsest: cells along the unit box at the dense first level, about.
         cells_per_spacing: fineness that `finest` = 0 aims at; clean points get CLEAN_GAIN times as many.
         smoothing: length below which relief counts as noise, in spacings; 0 derives it from the noise that left-out points show.
@@ -117,7 +118,7 @@ class GridPull:
 
         smoothing = self.smoothing or max(LEAST_SMOOTHING, SMOOTHING_OF_NOISE * NOISE_OF_MISS * miss / spacing)
         clean = min(1.0, max(0.0, 1 - (smoothing - LEAST_SMOOTHING) / CLEAN_REACH))
-        finest = self.finest or self.cells_per_spacing * CLEAN_GAIN**clean * 2 / spacing
+        finest = self.finest or min(FINEST, self.cells_per_spacing * CLEAN_GAIN**clean * 2 / spacing)
         doublings = max(0, round(math.log2(finest / self.coarsest)))
         first = max(BRICK, BRICK * round(finest / 2**doublings / BRICK))  # as near to self.coarsest as the finest allows
         return smoothing, [first * 2**i for i in range(doublings + 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 from surfrecon.apps.cli import main
+
+# Jobs that a shell starts in the background ignore SIGINT, and so would every process started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NOISE = 0.01
 
