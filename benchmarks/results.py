@@ -35,5 +35,5 @@ def record(title: str, text: str) -> None:
     section = f"## {title}\n`{command}`, {date.today()}, {machine()}\n\n{text.strip()}\n\n"
     old = FILE.read_text(encoding="utf-8") if FILE.exists() else "# Results\n\nEach section is written by the command that it names.\n\n"
     place = re.compile(rf"## {re.escape(title)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-    new = place.sub(lambda _: section, old) if place.search(old) else old + section
+    new = place.sub(lambda _: section, old) if place.search(old) else old.rstrip() + "\n\n" + section
     FILE.write_text(new.rstrip() + "\n", encoding="utf-8")
