@@ -38,7 +38,7 @@ test: lint
 lint: venv
 	$(BIN)/ruff check .
 
-bench: venv  # against Open3D, on the scans in ../shared/data; an hour, writes benchmarks/RESULTS.md
+bench: venv  # against Open3D, on the scans in ../shared/data; half an hour, writes benchmarks/RESULTS.md
 	$(BIN)/python -m pip install open3d
 	$(BIN)/python benchmarks/signs.py
 	$(BIN)/python benchmarks/scans.py

@@ -54,7 +54,7 @@ def scan_facts(scan: PointCloud) -> dict[str, Any]:
         "points": len(scan),
         **_common(scan, scan.points),
         "spacing": scan.spacing() if len(scan) > 1 else None,
-        "duplicates": len(scan) - _distinct(scan.points),
+        "duplicates": len(scan) - len(scan.distinct()),
         "origins": scan.origins is not None,
     }
 
@@ -107,14 +107,6 @@ def _common(item: PointCloud | Mesh, positions: np.ndarray) -> dict[str, Any]:
         "colors": item.colors is not None,
         "scalars": sorted(item.scalars),
     }
-
-
-def _distinct(points: np.ndarray) -> int:
-    """Number of different positions."""
-    import numpy as np
-
-    order = np.lexsort(points.T)
-    return 1 + int((points[order[1:]] != points[order[:-1]]).any(axis=1).sum()) if len(points) else 0
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

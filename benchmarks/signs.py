@@ -29,9 +29,10 @@ def main() -> None:
     clouds = [(case.name, case.scan, case.truth) for case in cases()] + [("gargoyle/scan", DATA / "srb_scans" / "gargoyle.ply", None)]
     for name, file, truth in clouds:
         scan = read_scan(file)
-        points = scan.points[~outlying(scan.points)]
+        kept = ~outlying(scan.points)
+        points = scan.points[kept]
         if truth is None:  # no mesh: the normals that came with the scan
-            outward = scan.normals[~outlying(scan.points)]
+            outward = scan.normals[kept]
         else:
             mesh = read_mesh(truth)
             outward = mesh.area_vectors()[closest(points, mesh)[1]]

@@ -181,6 +181,11 @@ class PointCloud:
             origins=None if self.origins is None else target_from_source.points(self.origins),
         )
 
+    def distinct(self) -> PointCloud:
+        """The cloud without the second and later copies of a position, in the same order."""
+        first = np.unique(self.points, axis=0, return_index=True)[1]
+        return self if len(first) == len(self) else self[np.sort(first)]
+
     def __getitem__(self, rows) -> PointCloud:
         """The points that a slice, a mask or an index array selects, with everything they carry."""
         pick = lambda value: None if value is None else value[rows]

@@ -77,7 +77,7 @@ def reconstruct(
     """
     run = run or Run()
     name, method = named(method)
-    scan = distinct(scan)
+    scan = scan.distinct()
     unit_from_world = Similarity.fit(scan)
     unit = scan.transformed(unit_from_world)
     field = method.fit(unit, run)
@@ -96,12 +96,6 @@ def reconstruct(
         world = mesh.transformed(unit_from_world.inverse())
         sheet = trim(world, seen) if open else None
     return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution)
-
-
-def distinct(scan: PointCloud) -> PointCloud:
-    """The scan without the second and later copies of a position."""
-    first = np.unique(scan.points, axis=0, return_index=True)[1]
-    return scan if len(first) == len(scan) else scan[np.sort(first)]
 
 
 def named(method: Any) -> tuple[str, Any]:

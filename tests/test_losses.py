@@ -1,4 +1,6 @@
-"""Linear terms against the field that they speak of, and against their dense matrices."""
+"""Linear terms against the field that they speak of and their dense matrices; the terms of GridPull as published against closed forms."""
+
+import math
 
 import numpy as np
 import pytest
@@ -6,7 +8,17 @@ import torch
 from torch import Tensor
 
 from surfrecon.fields.grid import GridField, Level, dense_level, refined
-from surfrecon.losses import FACE_NEIGHBOURS, LinearTerm, bending, plane_pull
+from surfrecon.losses import (
+    FACE_NEIGHBOURS,
+    LinearTerm,
+    bending,
+    edge_sums,
+    misalignment,
+    plane_pull,
+    pull,
+    roughness,
+    roughness_weights,
+)
 
 R = 8  # cells of the dense level
 REACH = 0.3
@@ -181,3 +193,70 @@ def test_energy_equals_that_of_the_dense_matrix(kind, name, generator):
     np.testing.assert_allclose(term.normal(x, weights).numpy(), a.T @ (w * a) @ x.numpy(), atol=1e-9)
     np.testing.assert_allclose(term.right(weights).numpy(), a.T @ (w[:, 0] * b), atol=1e-9)
     np.testing.assert_allclose(term.diagonal(weights).numpy(), np.diag(a.T @ (w * a)), atol=1e-9)
+
+
+# as published --------------------------------------------------------------------------------------------------------------------------
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def on_sphere(count: int) -> torch.Tensor:
+    return torch.nn.functional.normalize(random(count, 3), dim=1)
+
+
+def test_pull_vanishes_for_the_true_distance_whatever_the_gradients_length():
+    target = on_sphere(50)
+    distance = 0.3 * random(50, seed=1).clamp(-2, 2)
+    queries = (1 + distance[:, None]) * target
+    assert pull(queries, target, distance, 7 * target) == pytest.approx(0, abs=1e-12)
+
+
+def test_pull_weighs_a_miss_by_the_exponential_of_the_distance():
+    target = on_sphere(50)
+    queries = 1.5 * target
+    zero = torch.zeros(50, dtype=torch.float64)
+    assert pull(queries, target, zero, target) == pytest.approx(0.5 * math.exp(0.5))
+    assert pull(queries, target, zero - 0.5, target) == pytest.approx(1.0 * math.exp(0.5))  # the wrong sign leads away
+
+
+def test_pull_and_misalignment_pass_gradcheck():
+    queries, targets, values, gradients = random(5, 3), random(5, 3, seed=1), random(5, seed=2), random(5, 3, seed=3)
+    assert torch.autograd.gradcheck(lambda v, g: pull(queries, targets, v, g), (values.requires_grad_(), gradients.requires_grad_()))
+    assert torch.autograd.gradcheck(misalignment, (gradients, random(5, 3, seed=4).requires_grad_()))
+
+
+def test_pull_has_a_finite_gradient_where_the_field_is_flat_or_perfect():
+    values, gradients = torch.zeros(2, requires_grad=True), torch.zeros(2, 3, requires_grad=True)
+    pull(torch.tensor([[0.0, 0, 0], [1, 0, 0]]), torch.zeros(2, 3), values, gradients).backward()
+    assert torch.isfinite(values.grad).all() and torch.isfinite(gradients.grad).all()
+
+
+def test_misalignment_is_one_minus_the_cosine():
+    axis = torch.eye(3)
+    assert misalignment(3 * axis, axis) == pytest.approx(0)
+    assert misalignment(axis, -axis) == pytest.approx(2)
+    assert misalignment(axis, axis.roll(1, 0)) == pytest.approx(1)
+
+
+def test_roughness_equals_its_sum_over_nodes_and_neighbours():
+    nodes, reach = 5, 2
+    occupied = torch.zeros(nodes, nodes, nodes, dtype=torch.bool)
+    occupied[0, 1, 2] = occupied[1, 0, 0] = True
+    where = torch.nonzero(occupied)
+    values = random(nodes, nodes, nodes)
+    expected, visited = 0.0, 0
+    for node in torch.cartesian_prod(*[torch.arange(nodes)] * 3):
+        offsets = (where - node).abs()
+        if offsets.max(1).values.min() > reach:
+            continue
+        weight = offsets.sum(1).min() + 1
+        visited += 1
+        for step in torch.cat([torch.eye(3, dtype=torch.long), -torch.eye(3, dtype=torch.long)]):
+            neighbour = node + step
+            if (neighbour >= 0).all() and (neighbour < nodes).all():
+                expected += weight * (values[tuple(node)] - values[tuple(neighbour)]) ** 2
+    weights = roughness_weights(occupied, reach)
+    assert 0 < visited == int((weights > 0).sum()) < nodes**3
+    assert roughness(values, edge_sums(weights), visited) == pytest.approx(float(expected / visited))

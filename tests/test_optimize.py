@@ -1,11 +1,14 @@
-"""Conjugate gradients against numpy's solve and against what theory promises."""
+"""Conjugate gradients against numpy's solve and against what theory promises; Adam against closed forms."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from surfrecon.optimize import conjugate_gradient
+from surfrecon.errors import SurfreconError
+from surfrecon.optimize import adam, conjugate_gradient, stepwise
 
 N = 24
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}  # of solutions, relative; condition 100
@@ -117,3 +120,53 @@ def test_right_side_and_diagonal_stay_as_they_are(generator):
     right, diagonal = b.clone(), a.diagonal().clone()
     solve(a, right, diagonal=diagonal, iterations=10)
     assert torch.equal(right, b) and torch.equal(diagonal, a.diagonal())
+
+
+# Adam ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_stepwise_rate_falls_after_each_period():
+    rate = stepwise(2.0, factor=0.5, every=3)
+    assert [rate(step) for step in range(7)] == [2, 2, 2, 1, 1, 1, 0.5]
+
+
+def test_adam_finds_the_minimum_of_a_quadratic_and_tells_every_step():
+    x = torch.tensor([3.0, -2.0], dtype=torch.float64, requires_grad=True)
+    goal = torch.tensor([1.0, 5.0], dtype=torch.float64)
+    told = []
+    with torch.no_grad():  # as a caller may be
+        last = adam(
+            lambda step: (x - goal).square().sum(),
+            [x],
+            steps=600,
+            rate=stepwise(0.3, factor=0.3, every=100),
+            on_step=lambda done, loss: told.append((done, loss)),
+        )
+    torch.testing.assert_close(x.detach(), goal, rtol=0, atol=1e-3)
+    assert [done for done, _ in told] == list(range(1, 601))
+    assert told[0][1] == pytest.approx(53) and told[-1][1] == last < 1e-5
+
+
+def test_adams_first_step_has_the_length_of_the_rate():
+    x = torch.tensor([3.0, -2.0], requires_grad=True)
+    adam(lambda step: x.square().sum(), [x], steps=1, rate=lambda step: 0.25)
+    torch.testing.assert_close(x.detach(), torch.tensor([2.75, -1.75]))
+
+
+@pytest.mark.parametrize(("later", "said"), [(math.nan, "nan"), (math.inf, "inf"), (1e9, "1e\\+09")])
+def test_a_loss_that_runs_away_stops_the_fit_with_step_and_value(later, said):
+    x = torch.ones(1, requires_grad=True)
+    with pytest.raises(SurfreconError, match=f"diverged: at step 3 of 9 its loss is {said}; a smaller rate than 0.1"):
+        adam(lambda step: later + 0 * x.sum() if step == 2 else x.square().sum(), [x], steps=9, rate=lambda step: 0.1)
+
+
+def test_on_step_may_stop_the_fit():
+    x = torch.ones(1, requires_grad=True)
+
+    def stop(done, loss):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adam(lambda step: x.square().sum(), [x], steps=9, rate=lambda step: 0.1, on_step=stop)
+    torch.testing.assert_close(x.detach(), torch.tensor([0.8]), rtol=0, atol=1e-3)

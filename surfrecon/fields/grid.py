@@ -19,7 +19,7 @@ from surfrecon.fields.field import Field
 BRICK = 4  # nodes along a brick's side
 BRICK_NODES = BRICK**3
 CACHED = 2**15  # points evaluated at once on a CPU: their stencils stay in its cache, which makes it 2.6 times as fast
-NEAR = 2.0
+NEAR = 2.0  # cells from the surface within which steepest() looks
 # (fine nodes of a brick, coarse nodes from one before it) along one axis: 3/4 of the parent, 1/4 of its neighbour on the fine node's side
 SUBDIVISION = ((0.25, 0.75, 0, 0), (0, 0.75, 0.25, 0), (0, 0.25, 0.75, 0), (0, 0, 0.75, 0.25))
 
@@ -49,16 +49,15 @@ class Level:
         """(N, 3) unit frame -> (N, 3) lattice coordinates; points outside the box are moved to its border, half a step beyond the nodes."""
         return (x.clamp(-1, 1) + 1) / self.step - 0.5
 
-    def slots(self, nodes: Tensor) -> Tensor:
-        """(..., 3) nodes -> (...) rows of coefficients, < 0 where no brick is stored; nodes outside the lattice are moved to its border."""
-        return self.window_slots(nodes.reshape(-1, 3), 1).reshape(nodes.shape[:-1])
-
     def stencil_slots(self, middle: Tensor) -> Tensor:
         """(N, 3) middle nodes -> (N, 27) rows of coefficients."""
         return self.window_slots(middle - 1, 3)
 
     def window_slots(self, first: Tensor, width: int) -> Tensor:
-        """(N, 3) first nodes of cubes of width^3 nodes -> (N, width^3) rows of coefficients, last axis fastest; see slots."""
+        """(N, 3) first nodes of cubes of width^3 nodes -> (N, width^3) rows of coefficients, last axis fastest.
+
+        Rows are < 0 where no brick is stored; nodes outside the lattice are moved to its border.
+        """
         per_axis = (first[:, None, :] + torch.arange(width, device=first.device)[None, :, None]).clamp(0, self.resolution - 1)
         bricks = self.resolution // BRICK
         brick, local = per_axis // BRICK, per_axis % BRICK

@@ -34,11 +34,11 @@ ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyon
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
 NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
 RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
-PAPER_CELLS = 127
+MIN_SCALE = 0.05  # floor of the residual scale, in spacings: clean data have no noise to measure
+TINY = 1e-300  # keeps a quotient finite where nothing is left to solve
 # Of a fit on two cores: constant, per point, per cell that the surface crosses at the finest level, per pulled query.
 FIXED_SECONDS, SECONDS_PER_POINT, SECONDS_PER_CELL, SECONDS_PER_QUERY = 3.0, 7e-5, 9e-5, 2.5e-6
 FIXED_BYTES, BYTES_PER_CELL = 6e8, 4.5e3
-MIN_SCALE = 0.05  # floor of the residual scale, in spacings: clean data have no noise to measure
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,6 @@ class GridPull:
                 run.facts["confident_sides"] = float(orientation.confident.mean())
             return _Fit(self, scan, orientation, surfaces, run).field
 
-
     def plan(self, spacing: float, miss: float) -> tuple[float, list[int]]:
         """Smoothing in spacings, and cells along the box of each level, coarse to fine, doubling.
 
@@ -126,9 +125,10 @@ class GridPull:
     def foresee(self, scan: PointCloud) -> tuple[float, float, int]:
         """Seconds on two cores, bytes, and cells along the box of a fit to a scan in the unit frame: good to a factor of two."""
         from surfrecon.local_surfaces import least_miss
+        from surfrecon.methods import gridpull_paper
 
         if self.objective == "paper":
-            return self.steps * self.queries * SECONDS_PER_QUERY, FIXED_BYTES, 2 * (self.finest or PAPER_CELLS)
+            return self.steps * self.queries * SECONDS_PER_QUERY, FIXED_BYTES, 2 * (self.finest or gridpull_paper.NODES - 1)
         spacing = scan.spacing()
         finest = self.plan(spacing, least_miss(scan.points))[1][-1]
         crossed = len(scan) * (spacing * finest / 2) ** 2
@@ -240,7 +240,7 @@ class _System:
             right,
             diagonal,
             iterations=self.fit.settings.iterations,
-            tolerance=TOLERANCE * math.sqrt(self.first / max(energy, 1e-300)),
+            tolerance=TOLERANCE * math.sqrt(self.first / max(energy, TINY)),
         )
         level.coefficients[self.free >= 0] += change
         self.pull.target.sub_(self.pull.rows(change))

@@ -58,7 +58,7 @@ def test_rows_nodes_and_positions_of_a_dense_level_agree():
     values = torch.arange(8.0**3).reshape(8, 8, 8)
     level = dense_level(values)
     nodes = level.nodes()
-    assert level.active == 8 and torch.equal(level.slots(nodes), torch.arange(8**3))
+    assert level.active == 8 and torch.equal(level.window_slots(nodes, 1)[:, 0], torch.arange(8**3))
     assert torch.equal(level.coefficients, values[tuple(nodes.T)])
     assert torch.equal(level.positions(), -1 + (nodes + 0.5) / 4)
     assert level.positions().amin() == -1 + level.step / 2 and level.positions().amax() == 1 - level.step / 2
@@ -246,9 +246,9 @@ def test_slots_are_rows_of_stored_nodes_clamped_to_the_lattice(generator):
     row = {tuple(node): i for i, node in enumerate(level.nodes().tolist())}
     nodes = torch.randint(-3, level.resolution + 3, (2000, 3), generator=generator)
     clamped = nodes.clamp(0, level.resolution - 1).tolist()
-    slots = level.slots(nodes)
+    slots = level.window_slots(nodes, 1)[:, 0]
     assert slots.clamp(min=-1).tolist() == [row.get(tuple(node), -1) for node in clamped]  # any negative number where none is stored
-    assert 100 < (slots < 0).sum() < 1900 and torch.equal(level.slots(nodes.reshape(20, 100, 3)), slots.reshape(20, 100))
+    assert 100 < (slots < 0).sum() < 1900
 
 
 def test_stencils_of_points_that_a_level_holds_are_stored_and_in_order(generator):
@@ -259,7 +259,7 @@ def test_stencils_of_points_that_a_level_holds_are_stored_and_in_order(generator
     slots = level.stencil_slots(middle)
     assert len(x) > 100 and (slots >= 0).all()
     for column, offset in enumerate(product((-1, 0, 1), repeat=3)):
-        assert torch.equal(slots[:, column], level.slots(middle + torch.tensor(offset)))
+        assert torch.equal(slots[:, column], level.window_slots(middle + torch.tensor(offset), 1)[:, 0])
 
 
 def test_free_coefficients_touch_active_bricks_only(generator):
