@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 venv: $(INSTALLED)
 
-$(INSTALLED): setup.py pyproject.toml
+$(INSTALLED): setup.py pyproject.toml $(wildcard surfrecon/ops/native/*.cpp surfrecon/ops/native/*.h)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --upgrade pip
 	$(BIN)/python -m pip install $(TORCH)
@@ -40,6 +40,7 @@ lint: venv
 
 bench: venv  # against Open3D, on the scans in ../shared/data; half an hour, writes benchmarks/RESULTS.md
 	$(BIN)/python -m pip install open3d
+	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/signs.py
 	$(BIN)/python benchmarks/scans.py
 	$(BIN)/python benchmarks/command.py

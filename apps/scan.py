@@ -180,7 +180,7 @@ def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]
         import torch
 
         torch.set_num_threads(options.threads)
-    ops.choices(options.device, options.backend)
+    ops.use(options.backend, device=options.device)
     first = lambda *values: next((value for value in values if value is not None), None)
     return method, Choices(
         resolution=first(options.resolution, given.resolution),

@@ -1,6 +1,6 @@
 """The terms that methods share.
 
-Linear terms, for fields that are linear in their unknowns (GridField): each is a residual r = A x - b, as SparseRows with a target. They
+Linear terms, for fields that are linear in their unknowns (GridField): each is a residual r = A x - b, a linear map with a target. They
 are the pull of GridPull linearised: a query q is pulled to g = q - f(q) grad f / |grad f|. With target t on a local plane of normal n,
 |g - t|^2 splits into (f(q) - (q - t) . n)^2 along n and f(q)^2 |grad f / |grad f| - n|^2 across it: values and gradients at the data.
 """
@@ -13,10 +13,7 @@ import torch
 from torch import Tensor
 
 from surfrecon import ops
-from surfrecon.fields.grid import BRICK, Level
-
-FACE_NEIGHBOURS = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
-BRICKS_AT_ONCE = 2**14  # bounds the memory of index tables
+from surfrecon.fields.grid import Level
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class LinearTerm:
         target: b, (rows,).
     """
 
-    rows: ops.SparseRows
+    rows: ops.LinearMap
     target: Tensor
 
     def right(self, weights: Tensor) -> Tensor:
@@ -37,7 +34,7 @@ class LinearTerm:
 
     def normal(self, x: Tensor, weights: Tensor) -> Tensor:
         """A^T W A x"""
-        return self.rows.adjoint(weights * self.rows(x))
+        return self.rows.normal(x, weights)
 
     def diagonal(self, weights: Tensor) -> Tensor:
         return self.rows.squared_columns(weights)
@@ -55,46 +52,23 @@ def plane_pull(level: Level, free: Tensor, points: Tensor, normals: Tensor, reac
     Returns:
         4 N rows: N values, then the 3 N gradient components times reach.
     """
-    middle, weights, slopes = ops.bspline_weights(level.lattice(points))
-    slots = level.stencil_slots(middle)
-    value, slope = ops.bspline_evaluate(level.coefficients, slots, weights, slopes)
-    scale = reach / level.step
-    columns = free[slots]
-    rows = torch.cat([weights, (slopes * scale).transpose(1, 2).reshape(-1, ops.STENCIL)])
-    target = torch.cat([-value, (reach * normals - scale * slope).reshape(-1)])
-    every = torch.cat([columns, columns[:, None, :].expand(-1, 3, -1).reshape(-1, ops.STENCIL)])
-    return LinearTerm(ops.SparseRows(every, rows, int(free.max()) + 1), target)
+    value, gradient = ops.spline_field([level], points)
+    target = torch.cat([-value, reach * (normals - gradient).reshape(-1)])
+    return LinearTerm(ops.pull_rows(level, free, points, reach), target)
 
 
 def bending(level: Level, free: Tensor) -> LinearTerm:
-    """The Laplacian of the field vanishes at every free node and next to it: least bending, as far as the border allows.
+    """The Laplacian of the field vanishes: least bending, as far as the border allows.
 
-    The integral of |D^2 f|^2 equals that of (lap f)^2 up to border terms. Rows are in units of the coefficients: the sum of their squares
-    over h is the integral.
+    The integral of |D^2 f|^2 equals that of (lap f)^2 up to border terms. Rows, one for each node of an active brick in the order of the
+    coefficients, are in units of the coefficients: the sum of their squares over h is the integral. Those that touch no free node are
+    constants.
+
+    Args:
+        level: where the unknowns live.
+        free: as in plane_pull.
     """
-    width = BRICK + 2
-    at = torch.arange(width**3, device=free.device).reshape((width,) * 3)
-    inner = slice(1, -1)
-    middle = at[inner, inner, inner]
-    around = [at[tuple(slice(1 + o, width - 1 + o) for o in step)] for step in FACE_NEIGHBOURS]
-    pick = torch.stack([middle, *around], dim=-1).reshape(-1, 7)  # of a brick's window: each node and its neighbours
-    parts = []
-    for corners in level.corners()[: level.active].split(BRICKS_AT_ONCE):
-        slots = level.window_slots(corners - 1, width)[:, pick].reshape(-1, 7).int()
-        parts.append(slots[(free[slots] >= 0).any(1)])
-    slots = torch.cat(parts)
-    around, middle = slots[:, 1:], slots[:, :1]
-    around.masked_fill_(around == middle, -1)  # beyond the box's border the field goes on as it is there
-    values = slots.new_ones(slots.shape, dtype=level.coefficients.dtype)
-    values[:, 0] = -(around >= 0).sum(1)
-    row = torch.full_like(free, -1, dtype=torch.int32)
-    row[middle[:, 0]] = torch.arange(len(slots), dtype=torch.int32, device=free.device)
-    own = torch.nonzero(free >= 0)[:, 0]  # free columns are numbered in the order of their rows of coefficients
-    back = row[own]
-    neighbours = lambda table, slots: table[slots.clamp(min=0)].masked_fill(slots < 0, -1)
-    target = -(level.coefficients[slots.clamp(min=0)] * values.masked_fill(slots < 0, 0)).sum(1)
-    rows = ops.SparseRows(neighbours(free.int(), slots), values, len(own), transpose=(neighbours(row, slots[back]), values[back]))
-    return LinearTerm(rows, target)
+    return LinearTerm(ops.laplacian_rows(level, free), -ops.laplacian(level))
 
 
 # The terms of GridPull as published, for Adam: each gives () from values and gradients at queries. All lengths are in one unit, that of the

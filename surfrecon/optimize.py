@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from surfrecon import ops
 from surfrecon.errors import SurfreconError
 
 DIVERGED = 1e3  # times the first step's loss: no fit that goes well comes near it
@@ -71,12 +72,12 @@ def adam(
         SurfreconError: the loss isn't finite, or DIVERGED times what it was at the first step.
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
     """
+    moments = [(parameter, torch.zeros_like(parameter), torch.zeros_like(parameter)) for parameter in parameters]
+    value, limit = math.nan, math.inf
     with torch.enable_grad():
-        optimizer = torch.optim.Adam(parameters, lr=rate(0))
-        value, limit = math.nan, math.inf
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = rate(step)
-            optimizer.zero_grad()
+            for parameter, _, _ in moments:
+                parameter.grad = None
             loss = loss_of_step(step)
             value = float(loss.detach())
             if step == 0 and value > 0:
@@ -85,7 +86,10 @@ def adam(
                 where = f"at step {step + 1} of {steps} its loss is {value:.3g}"
                 raise SurfreconError(f"the fit has diverged: {where}; a smaller rate than {rate(step):.3g} may help")
             loss.backward()
-            optimizer.step()
+            with torch.no_grad():
+                for parameter, mean, square in moments:
+                    if parameter.grad is not None:
+                        ops.adam_step(parameter, parameter.grad, mean, square, step=step + 1, rate=rate(step))
             if on_step is not None:
                 on_step(step + 1, value)
     return value

@@ -62,12 +62,8 @@ class WindingField:
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3) points -> (N,) winding numbers and (N, 3) gradients; 0 outside the lattice."""
-        shape = torch.tensor(self.values.shape, device=x.device)
-        u = ((x - self.origin) / self.step).to(self.values.dtype)
-        outside = ((u < 1) | (u > shape - 2)).any(1)
-        middle, weights, slopes = ops.bspline_weights(u.clamp(min=1).minimum(shape - 2.0))
-        value, slope = ops.bspline_evaluate(self.values.reshape(-1), _flat(middle, self.values.shape), weights, slopes)
-        return value.masked_fill(outside, 0.0), (slope / self.step).masked_fill(outside[:, None], 0.0)
+        value, slope = ops.spline_gather(self.values, ((x - self.origin) / self.step).to(self.values.dtype))
+        return value, slope / self.step
 
 
 @dataclass(frozen=True)
@@ -158,13 +154,6 @@ def _given_axes(cloud: PointCloud, axes: np.ndarray, run: Run) -> tuple[np.ndarr
     return given, known
 
 
-def _flat(nodes: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """(N, 3) middle nodes -> (N, 27) flat rows of their stencils on a dense lattice."""
-    step = torch.arange(-1, 2, device=nodes.device)
-    x, y, z = (nodes[:, axis, None] + step for axis in range(3))
-    return ((x[:, :, None, None] * shape[1] + y[:, None, :, None]) * shape[2] + z[:, None, None, :]).reshape(-1, 27)
-
-
 class _Operators:
     """A, its adjoint and the gradient of w for fixed points on one lattice. Points are centred on their box."""
 
@@ -172,15 +161,9 @@ class _Operators:
         self.step = max(extent) * (1 + 2 * PADDING) / cells
         self.shape = tuple(_fft_size(side / self.step + 2 * PADDING * max(extent) / self.step) for side in extent)
         self.origin = -torch.tensor(self.shape, device=points.device) * (self.step / 2)
-        u = (points - self.origin) / self.step
-        # Far outliers would read outside the lattice: they keep to its rim and count for nothing.
-        limit = torch.tensor(self.shape, device=points.device) - 2.0
-        self.inside = ((u >= 1) & (u <= limit)).all(1)
-        middle, weights, slopes = ops.bspline_weights(u.clamp(min=1).minimum(limit))
-        keep = self.inside[:, None].to(weights.dtype)
-        self.slots, self.weights, self.slopes = _flat(middle, self.shape), weights * keep, slopes * keep[..., None]
-        size = math.prod(self.shape)
-        self.size = size
+        # Far outliers lie outside the lattice: they count for nothing.
+        self.u = (points - self.origin) / self.step
+        self.size = math.prod(self.shape)
         kx, ky = (2 * torch.pi * torch.fft.fftfreq(n, device=points.device) for n in self.shape[:2])
         kz = 2 * torch.pi * torch.fft.rfftfreq(self.shape[2], device=points.device)
         self.k2 = kx[:, None, None] ** 2 + ky[None, :, None] ** 2 + kz**2
@@ -190,25 +173,24 @@ class _Operators:
         self.green[0, 0, 0] = 0
 
     def _solve(self, density: Tensor) -> Tensor:
-        spectrum = torch.fft.rfftn(density.view(self.shape)) * self.green
-        return torch.fft.irfftn(spectrum, s=self.shape).reshape(-1)
+        return torch.fft.irfftn(torch.fft.rfftn(density).mul_(self.green), s=self.shape)
 
     def winding(self, mu: Tensor) -> Tensor:
-        """(N, 3) area vectors in squared cells -> (size,) winding numbers on the lattice."""
-        w = self._solve(ops.splat(torch.einsum("nkd,nd->nk", self.slopes, -mu), self.slots, self.size))
-        return w - w[0]
+        """(N, 3) area vectors in squared cells -> winding numbers on the lattice."""
+        w = self._solve(ops.spline_splat(self.u, -mu, self.shape))
+        return w.sub_(w[0, 0, 0].clone())
 
     def read(self, w: Tensor) -> Tensor:
-        return ops.gather(w, self.slots, self.weights)
+        return ops.spline_gather(w, self.u, gradient=False)[0]
 
     def outward(self, w: Tensor) -> Tensor:
         """(N, 3) unit vectors from high to low winding numbers."""
-        return torch.nn.functional.normalize(-ops.bspline_evaluate(w, self.slots, self.weights, self.slopes)[1], dim=1)
+        return torch.nn.functional.normalize(-ops.spline_gather(w, self.u)[1], dim=1)
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        density = ops.splat(self.weights * residual[:, None], self.slots, self.size)
-        density[0] -= residual[self.inside].sum()
-        return -ops.bspline_evaluate(self._solve(density), self.slots, self.weights, self.slopes)[1]
+        density = ops.spline_splat(self.u, residual, self.shape)
+        density[0, 0, 0] -= density.sum()
+        return -ops.spline_gather(self._solve(density), self.u)[1]
 
 
 def _iterated_winding(
@@ -255,7 +237,7 @@ def _iterated_winding(
             mu = operators.outward(w) * mu.norm(dim=1, keepdim=True)
             done += 1
             run.step("orient", done, total)
-        finer = WindingField(w.view(operators.shape), operators.origin, operators.step)
+        finer = WindingField(w, operators.origin, operators.step)
         cosine = (torch.nn.functional.normalize(finer(points)[1], dim=1) * axes).sum(1).abs()
         before, confident = confident, float((cosine > CONFIDENT_COSINE).float().mean())
         if cells > LARGE and confident < before:
@@ -274,7 +256,7 @@ def _winding_of(points: Tensor, vectors: Tensor, extent: list[float], spacing: f
     w = operators.winding(vectors)
     at_points = operators.read(w).median()
     w = w * (0.5 / at_points.abs()) + (at_points < 0)  # sides that face a hollow: the corner is inside
-    return WindingField(w.view(operators.shape), operators.origin, operators.step)
+    return WindingField(w, operators.origin, operators.step)
 
 
 def _areas(points: np.ndarray) -> np.ndarray:

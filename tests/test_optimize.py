@@ -153,6 +153,29 @@ def test_adams_first_step_has_the_length_of_the_rate():
     torch.testing.assert_close(x.detach(), torch.tensor([2.75, -1.75]))
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_adam_takes_the_steps_of_torchs(dtype, generator):
+    first, goal = (torch.randn(300, generator=generator, dtype=dtype) for _ in range(2))
+    rate = stepwise(0.1, factor=0.3, every=10)
+    loss_of = lambda x: lambda step: (x - goal).abs().pow(1.5).sum() + step
+    x, other = first.clone().requires_grad_(), first.clone().requires_grad_()
+    adam(loss_of(x), [x], steps=25, rate=rate)
+    optimizer = torch.optim.Adam([other])
+    for step in range(25):
+        optimizer.param_groups[0]["lr"] = rate(step)
+        optimizer.zero_grad()
+        loss_of(other)(step).backward()
+        optimizer.step()
+    torch.testing.assert_close(x, other, rtol=0, atol=0.1 * TOLERANCE[dtype])
+
+
+def test_adam_leaves_alone_what_the_loss_does_not_ask_about():
+    x, other = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
+    other.grad = torch.ones(3)  # of what the caller did before
+    adam(lambda step: x.square().sum(), iter([x, other]), steps=3, rate=lambda step: 0.1)
+    assert torch.equal(other.detach(), torch.ones(3)) and (x < 0.9).all()
+
+
 @pytest.mark.parametrize(("later", "said"), [(math.nan, "nan"), (math.inf, "inf"), (1e9, "1e\\+09")])
 def test_a_loss_that_runs_away_stops_the_fit_with_step_and_value(later, said):
     x = torch.ones(1, requires_grad=True)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import re
 import shutil
 import subprocess
@@ -57,6 +58,33 @@ def test_wheel_holds_every_module_of_the_tree(wheel):
     modules = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     wanted = {re.sub(r"^\w+", lambda folder: FOLDERS[folder[0]], module) for module in modules}
     assert {name for name in wheel.namelist() if name.endswith(".py")} == wanted
+
+
+def test_wheel_fits_every_python_and_holds_the_kernels_that_were_compiled(wheel):
+    assert "-py3-none-" in wheel.filename
+    libraries = {Path(name).name for name in wheel.namelist() if name.startswith("surfrecon/ops/native/libsurfrecon-")}
+    if shutil.which("c++") is None:
+        pytest.skip("no C++ compiler here: the wheel holds no kernels")
+    assert any(name.startswith("libsurfrecon-baseline.") for name in libraries)
+    assert not [name for name in wheel.namelist() if name.endswith((".cpp", ".h"))]
+
+
+def test_installation_goes_on_without_a_compiler(tmp_path):
+    shutil.copytree(ROOT / "surfrecon/ops/native", tmp_path / "surfrecon/ops/native", ignore=shutil.ignore_patterns("*.so", "*.dylib"))
+    for name in ("setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for folder in ("apps", "data_tools"):
+        (tmp_path / folder).mkdir()
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    nothing = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | nothing, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(tmp_path.rglob("libsurfrecon-*"))
+
+
+def test_sdist_takes_the_kernels_sources():
+    wanted = {path.suffix for path in (ROOT / "surfrecon/ops/native").iterdir()} & {".cpp", ".h"}
+    assert wanted == {".cpp", ".h"} and "recursive-include surfrecon *.cpp *.h" in (ROOT / "MANIFEST.in").read_text()
 
 
 def test_no_global_apps_is_importable(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
-from surfrecon import losses
+from surfrecon import losses, ops
 from surfrecon.fields.trilinear import TrilinearField
 from surfrecon.geometry import PointCloud
 from surfrecon.optimize import adam, stepwise
@@ -48,29 +48,19 @@ def fit(settings: GridPull, scan: PointCloud, run: Run) -> TrilinearField:
     field = TrilinearField(torch.linalg.vector_norm(x, dim=-1) - RADIUS)
     with run.stage("start"):
         points = scan.points[(abs(scan.points) < 1).all(axis=1)]
-        queries, targets = _queries(points, settings.queries, np.random.default_rng(run.seed))
+        queries, targets = _queries(points, settings.queries, field.step, np.random.default_rng(run.seed))
         queries, targets = (torch.as_tensor(a, dtype=torch.float32, device=device) for a in (queries, targets))
         occupied = torch.zeros(field.values.shape, dtype=torch.bool, device=device)
         node = ((torch.as_tensor(points, device=device) + 1) / field.step).round().long()
         occupied[node[:, 0], node[:, 1], node[:, 2]] = True
         weights = losses.roughness_weights(occupied, REACH)
-        edges, visited = losses.edge_sums(weights), int((weights > 0).sum())
 
     # The roughness of a given field is in proportion to the step, as w counts steps: this keeps its say on every grid.
     smooth = WEIGHTS["smooth"] * STEP / field.step
     every = max(1, min(DECAY_STEPS, settings.steps // 3))  # short runs too end with small steps
 
-    def loss_of_step(step):
-        q, t = queries[step % POOL], targets[step % POOL]
-        value, gradient = field.value_and_gradient(torch.cat([q, t]))
-        (at_q, at_t), (slope_q, slope_t) = value.chunk(2), gradient.chunk(2)
-        return (
-            losses.pull(q, t, at_q, slope_q)
-            + smooth * losses.roughness(field.values, edges, visited)
-            + WEIGHTS["surface"] * at_t.square().mean()
-            + WEIGHTS["align"] * losses.misalignment(slope_q, slope_t)
-        )
-
+    shares = {"smooth": smooth, "surface": WEIGHTS["surface"], "align": WEIGHTS["align"]}
+    loss_of_step = lambda step: ops.pulling(field.values, queries[step % POOL], targets[step % POOL], weights, **shares)
     with run.stage("fit"):
         adam(
             loss_of_step,
@@ -90,11 +80,13 @@ def fit(settings: GridPull, scan: PointCloud, run: Run) -> TrilinearField:
     return field
 
 
-def _queries(points: np.ndarray, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(POOL, count, 3) points with noise, and for each the nearest point of the scan."""
+def _queries(points: np.ndarray, count: int, step: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(POOL, count, 3) points with noise, and for each the nearest point of the scan; each batch in the order of cells of side `step`."""
     side = (points.max(axis=0) - points.min(axis=0)).max()
     rows = generator.integers(len(points), size=POOL * count)
     sigma = side * np.repeat(SIGMAS, SHARES)[np.arange(len(rows)) % sum(SHARES)]
     queries = points[rows] + sigma[:, None] * generator.standard_normal((len(rows), 3))
     targets = points[cKDTree(points).query(queries, workers=1)[1]]
-    return queries.reshape(POOL, count, 3), targets.reshape(POOL, count, 3)
+    x, y, z = np.floor((queries + 1) / step).T
+    order = np.lexsort((z, y, x, np.repeat(np.arange(POOL), count)))  # neighbours in space read and write neighbours in memory
+    return queries[order].reshape(POOL, count, 3), targets[order].reshape(POOL, count, 3)

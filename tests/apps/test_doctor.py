@@ -29,6 +29,11 @@ def test_text_gives_the_install_line_of_what_is_missing(without_extras, surfreco
     assert "libusb" in ended.out and "ops on" in ended.out
 
 
+def test_text_names_the_backend_of_each_op_and_why(without_extras, surfrecon):
+    lines = surfrecon("doctor", "--device", "cpu").out.splitlines()
+    assert all(f"  {op}: {backend} ({reason})" in lines for op, backend, reason in ops.choices("cpu", "auto"))
+
+
 def test_unknown_backend_is_refused(without_extras, surfrecon):
     ended = surfrecon("doctor", "--backend", "abacus")
     assert (ended.code, ended.out) == (2, "") and "abacus" in ended.err

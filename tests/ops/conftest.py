@@ -1,11 +1,17 @@
 """What the tests of all ops share: the dtypes, and one tolerance for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+
+from surfrecon.ops import native as native_backend
+from surfrecon.ops import reference as reference_backend
+from surfrecon.ops.native import library
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-14}  # relative and absolute, of sums of tens of numbers around 1
 
@@ -29,3 +35,41 @@ def close(dtype) -> Callable[..., None]:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+VARIANTS = ["x86-64-v3", "baseline"]
+
+
+@contextmanager
+def _native(variant: str) -> Iterator[ModuleType]:
+    if variant not in library.variants():
+        pytest.skip(f"no native library {variant} here: {library.available()[1]}")
+    with library.using(variant):
+        yield native_backend
+
+
+@pytest.fixture(params=VARIANTS)
+def native(request) -> Iterator[ModuleType]:
+    """The native backend, by each of its compiled variants."""
+    with _native(request.param) as backend:
+        yield backend
+
+
+@pytest.fixture(params=["reference", *VARIANTS])
+def backend(request) -> Iterator[ModuleType]:
+    """Every backend."""
+    with nullcontext(reference_backend) if request.param == "reference" else _native(request.param) as backend:
+        yield backend
+
+
+@pytest.fixture
+def on_threads() -> Iterator[Callable]:
+    """on_threads(count, function): its result, computed on so many threads."""
+    before = torch.get_num_threads()
+
+    def call(count: int, function: Callable):
+        torch.set_num_threads(count)
+        return function()
+
+    yield call
+    torch.set_num_threads(before)

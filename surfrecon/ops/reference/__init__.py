@@ -1,7 +1,25 @@
 """Plain torch, any device, any float dtype: the oracle of every other backend, and the fallback."""
 
+from surfrecon.ops.reference.adam import adam_step
 from surfrecon.ops.reference.bspline import STENCIL, bspline_evaluate, bspline_weights
+from surfrecon.ops.reference.dense_spline import spline_gather, spline_splat
+from surfrecon.ops.reference.field import spline_field
 from surfrecon.ops.reference.sparse import SparseRows
-from surfrecon.ops.reference.splat import gather, splat
+from surfrecon.ops.reference.terms import laplacian, laplacian_rows, pull_rows
+from surfrecon.ops.reference.trilinear import pulling, trilinear
 
-__all__ = ["STENCIL", "SparseRows", "bspline_evaluate", "bspline_weights", "gather", "splat"]
+__all__ = [
+    "STENCIL",
+    "SparseRows",
+    "adam_step",
+    "bspline_evaluate",
+    "bspline_weights",
+    "laplacian",
+    "laplacian_rows",
+    "pull_rows",
+    "pulling",
+    "spline_field",
+    "spline_gather",
+    "spline_splat",
+    "trilinear",
+]

@@ -1,4 +1,4 @@
-"""Sparse linear maps whose rows have a fixed number of entries: the normal equations of a fit stand on them."""
+"""Sparse linear maps whose rows have a fixed number of entries."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from surfrecon.errors import InputError
+from surfrecon.ops.linear_map import LinearMap
 
 
-class SparseRows:
+class SparseRows(LinearMap):
     """A linear map R^columns -> R^rows with K entries a row, and its transpose; both stored, for speed.
 
     Entries that name no column (negative slots) count as zero.
@@ -46,15 +47,12 @@ class SparseRows:
         self.transpose = _matrix(back, row, entries, (columns, len(slots)))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(M,) -> (N,)"""
         return self.map @ x
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """(N,) -> (M,)"""
         return self.transpose @ y
 
     def squared_columns(self, weights: Tensor) -> Tensor:
-        """(M,) diagonal of A^T diag(weights) A."""
         back = self.transpose
         squares = _matrix(back.crow_indices(), back.col_indices(), back.values() ** 2, tuple(back.shape))
         return squares @ weights

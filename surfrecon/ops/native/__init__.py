@@ -1,0 +1,23 @@
+"""C++ kernels for CPUs, float32, one Python file beside each C++ file; the library is loaded at the first call."""
+
+from surfrecon.ops.native.bending import laplacian, laplacian_rows
+from surfrecon.ops.native.dense import adam_step, pulling, spline_gather, spline_splat, trilinear
+from surfrecon.ops.native.field import spline_field
+from surfrecon.ops.native.library import available
+from surfrecon.ops.native.pull import pull_rows
+
+__all__ = [
+    "KERNELS",
+    "adam_step",
+    "available",
+    "laplacian",
+    "laplacian_rows",
+    "pull_rows",
+    "pulling",
+    "spline_field",
+    "spline_gather",
+    "spline_splat",
+    "trilinear",
+]
+
+KERNELS = frozenset(__all__) - {"KERNELS", "available"}  # ops that are here
