@@ -66,6 +66,8 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     if report["confidence"]:
         share = report["confidence"]["share_above_half"]
         lines.append(f"{share:.0%} of the vertices are well supported by the scan (confidence > {CONFIDENT})")
+    if report["result"]["sharp"]:
+        lines.append(f"{report['facts']['vertices_on_creases']:,} vertices on sharp edges")
     if report["warnings"]:
         lines.append(f"warnings: {len(report['warnings'])}, see {report['files'][-1]}")
     return lines

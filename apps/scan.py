@@ -70,6 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--settings", type=Path, metavar="FILE.toml", help="settings of the method, on top of the preset; see OUT.run/")
     what.add_argument("--resolution", type=whole(2), metavar="N", help="cells along the unit box for the mesh (default: from the spacing)")
     what.add_argument("--open", action=argparse.BooleanOptionalAction, default=None, help="whether it is open (default: from the data)")
+    what.add_argument("--sharp", action=argparse.BooleanOptionalAction, default=None, help="place vertices on sharp edges and corners")
     what.add_argument("--seed", type=whole(0), metavar="N", help="of every random number (default: 0)")
     how = parser.add_argument_group("how")
     how.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
@@ -185,6 +186,7 @@ def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]
     return method, Choices(
         resolution=first(options.resolution, given.resolution),
         open=first(options.open, given.open),
+        sharp=first(options.sharp, given.sharp, False),
         seed=first(options.seed, given.seed, 0),
     )
 
@@ -204,7 +206,14 @@ def _plan(scan: PointCloud, method: Any, choices: Choices, run: Run) -> dict[str
             raise ResourceError(f"{excess}; lower --resolution, take --preset fast or thin the scan")
         run.warn(f"{excess}: it may be slow, or fail")
     name = method_name(method)
-    settings = {"method": name, "resolution": choices.resolution, "open": choices.open, "seed": choices.seed, name: as_dict(method)}
+    settings = {
+        "method": name,
+        "resolution": choices.resolution,
+        "open": choices.open,
+        "sharp": choices.sharp,
+        "seed": choices.seed,
+        name: as_dict(method),
+    }
     return {"input": scan_facts(scan), "settings": settings, "estimate": asdict(cost), "warnings": run.warnings}
 
 
@@ -217,7 +226,8 @@ def _reconstruct(scan: PointCloud, method: Any, choices: Choices, run: Run, outp
     from surfrecon.io import write_mesh
     from surfrecon.settings import to_toml
 
-    result: Reconstruction = reconstruct.reconstruct(scan, method, resolution=choices.resolution, open=choices.open, run=run)
+    wanted = {"resolution": choices.resolution, "open": choices.open, "sharp": choices.sharp}
+    result: Reconstruction = reconstruct.reconstruct(scan, method, **wanted, run=run)
     sheet = result.sheet if result.sheet is not None and len(result.sheet.faces) else None
     if result.sheet is not None and sheet is None:
         run.warn("no part of the surface lies near the scan, so there is no open surface to write")

@@ -15,6 +15,7 @@ from surfrecon.geometry import Mesh, PointCloud, Scan, Similarity
 from surfrecon.methods import METHODS, method_class
 from surfrecon.repair import MeshReport, inspect, supported, trim
 from surfrecon.run import Run
+from surfrecon.sharpen import sharpen
 
 NEIGHBOURS = 4  # points that a vertex takes colours and scalars from
 CONFIDENT_SPACINGS = 3.0  # a vertex this many spacings from the nearest point has confidence exp(-1)
@@ -36,6 +37,7 @@ class Reconstruction:
         field: unit frame.
         unit_from_world: the bridge between the field's frame and the scan's.
         settings: of the method, as resolved.
+        sharp: whether sharp edges were looked for.
     """
 
     mesh: Mesh
@@ -46,10 +48,12 @@ class Reconstruction:
     method: str
     settings: Mapping[str, Any]
     resolution: int
+    sharp: bool = False
 
     def summary(self) -> dict[str, Any]:
         """What report.json says of the result, beside its topology."""
-        return {"method": self.method, "settings": dict(self.settings), "resolution": self.resolution, "open": self.sheet is not None}
+        known = {"method": self.method, "settings": dict(self.settings), "resolution": self.resolution}
+        return known | {"open": self.sheet is not None, "sharp": self.sharp}
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,13 @@ class Estimate:
 
 
 def reconstruct(
-    scan: Scan, method: Any = "auto", *, resolution: int | None = None, open: bool | None = None, run: Run | None = None
+    scan: Scan,
+    method: Any = "auto",
+    *,
+    resolution: int | None = None,
+    open: bool | None = None,
+    sharp: bool = False,
+    run: Run | None = None,
 ) -> Reconstruction:
     """The closed surface of a scan, in the scan's own frame.
 
@@ -71,6 +81,7 @@ def reconstruct(
         method: a method's settings, its name, or "auto".
         resolution: cells along the unit box; None follows the spacing of the points.
         open: whether to give the trimmed sheet as well; None judges by the share of the surface that nobody scanned.
+        sharp: whether to move vertices onto sharp edges and corners where the scan has some.
         run: device, seed, progress.
     Raises:
         InputError: the scan can't be used. SurfreconError: the fit failed.
@@ -84,6 +95,9 @@ def reconstruct(
     resolution = resolution or field.resolution or resolution_for(unit)
     with run.stage("extract"):
         mesh = supported(marching_cubes(field, resolution=resolution, run=run), unit.points)
+    if sharp:
+        with run.stage("sharpen"):
+            mesh = sharpen(mesh, field, unit.points, step=2 / min(resolution, field.resolution or resolution), run=run)
     with run.stage("attributes"):
         mesh = attribute(mesh, unit)
         reach = CONFIDENT_SPACINGS / TRIM_SPACINGS
@@ -95,7 +109,7 @@ def reconstruct(
                 run.warn("much of the closed surface was not scanned: the trimmed sheet is given as well")
         world = mesh.transformed(unit_from_world.inverse())
         sheet = trim(world, seen) if open else None
-    return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution)
+    return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution, sharp)
 
 
 def named(method: Any) -> tuple[str, Any]:

@@ -2,7 +2,7 @@
 
     method = "gridpull"
     preset = "fine"       # optional; the keys below go on top of it
-    resolution = 256      # optional, as are open and seed
+    resolution = 256      # optional, as are open, sharp and seed
 
     [gridpull]
     smoothing = 0.4
@@ -35,6 +35,7 @@ class Choices:
         preset: name of one of its presets.
         resolution: cells along the unit box at which the surface is extracted.
         open: whether the scan is of an open surface.
+        sharp: whether vertices are placed on sharp edges and corners.
         seed: of every random number.
     """
 
@@ -42,6 +43,7 @@ class Choices:
     preset: str | None = None
     resolution: int | None = None
     open: bool | None = None
+    sharp: bool | None = None
     seed: int | None = None
 
 

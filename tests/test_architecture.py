@@ -30,11 +30,13 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "methods": {"orientation", "local_surfaces", "losses", "fields", "rendering", "optimize", "ops", *FOUNDATION},
     "extract": {"fields", "ops", *FOUNDATION},
     "repair": FOUNDATION,
+    "slivers": set(),
+    "sharpen": {"fields", "slivers", *FOUNDATION},
     "metrics": {"pictures", "repair", *FOUNDATION},
     "pictures": FOUNDATION,
     "io": {"repair", *FOUNDATION},
     "settings": {"methods", *FOUNDATION},
-    "reconstruct": {"methods", "fields", "extract", "repair", *FOUNDATION},
+    "reconstruct": {"methods", "fields", "extract", "repair", "sharpen", *FOUNDATION},
 }
 OPTIONAL = {"open3d", "pycolmap", "xatlas", "pye57", "networkx", "lxml", "tinycudann", "nerfacc", "viser"}
 OPEN3D_HOMES = {"apps/viewer.py", "surfrecon/io"}

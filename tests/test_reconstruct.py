@@ -110,6 +110,17 @@ def test_room_seen_from_its_middle_becomes_a_solid_of_its_volume():
     assert report.solid and report.volume == pytest.approx(4 / 3 * np.pi * 8, rel=0.01)
 
 
+def test_sharp_cube_has_the_volume_of_its_edges_and_a_blunt_one_less():
+    generator = np.random.default_rng(0)
+    points = generator.uniform(-1, 1, (6000, 3))
+    points[np.arange(6000), generator.integers(0, 3, 6000)] = generator.choice([-1.0, 1.0], 6000)
+    scan = PointCloud(points @ np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]) + UTM)
+    sharp, blunt = (reconstruct(scan, resolution=64, sharp=sharp, run=Run(device="cpu")) for sharp in (True, False))
+    assert sharp.report.solid and sharp.summary()["sharp"] and not blunt.summary()["sharp"]
+    assert abs(sharp.mesh.volume() - 8) < 0.3 * abs(blunt.mesh.volume() - 8)
+    assert len(sharp.mesh.scalars["confidence"]) == len(sharp.mesh.vertices) == len(sharp.mesh.normals)
+
+
 def test_same_seed_gives_the_same_mesh():
     first, second = (reconstruct(sphere(1000), run=Run(device="cpu", seed=3)).mesh for _ in range(2))
     assert np.array_equal(first.vertices, second.vertices) and np.array_equal(first.faces, second.faces)

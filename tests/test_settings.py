@@ -60,7 +60,7 @@ def test_method_asked_for_beats_the_files(made_up, toml):
 
 def test_round_trip_keeps_every_type(made_up, toml):
     method = MadeUp(count=-3, length=1e-300, flag=True, name='quo"te\n', kind="b", maybe=0.1 + 0.2, sizes=(5,))
-    choices = Choices(method="made_up", resolution=64, open=False, seed=3)
+    choices = Choices(method="made_up", resolution=64, open=False, sharp=True, seed=3)
     file = toml(to_toml(method, choices))
     assert resolve(file=file) == method
     assert read_choices(file) == choices

@@ -10,11 +10,13 @@ import time
 import numpy as np
 import pytest
 
+from surfrecon import ops
 from surfrecon.apps import scan
 from surfrecon.errors import SurfreconError
 from surfrecon.geometry import Mesh
 from surfrecon.io import read_mesh, write_mesh
 from surfrecon.methods import METHODS
+from surfrecon.ops import native
 from surfrecon.repair import inspect
 from surfrecon.settings import resolve
 
@@ -79,6 +81,19 @@ def test_overwrite_replaces_the_result_and_its_stale_sheet(sphere, quick, folder
     assert len(read_mesh(folder / "mesh.ply").faces) > 1000
 
 
+def test_sharp_edges_are_looked_for_on_demand_and_the_settings_file_remembers(sphere, result, quick, folder, surfrecon):
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick, "--sharp")
+    assert ended.code == 0 and "0 vertices on sharp edges" in ended.out
+    assert (folder / "mesh.ply").read_bytes() == result.read_bytes()  # a sphere has none
+    settings = folder / "mesh.run" / "settings.toml"
+    again = surfrecon(
+        "scan", sphere.file, "-o", folder / "mesh.ply", "--settings", settings, "--overwrite", "--threads", "1", "--json"
+    ).json
+    assert again["settings"]["sharp"] and again["result"]["sharp"] and again["facts"]["vertices_on_creases"] == 0
+    blunt = surfrecon("scan", sphere.file, "-o", folder / "b.ply", "--settings", settings, "--no-sharp", "--dry-run", "--json").json
+    assert blunt["settings"]["sharp"] is False
+
+
 def test_several_files_are_one_scan(sphere, folder, surfrecon):
     points = sphere.points
     parts = [folder.parent / "a.xyz", folder.parent / "b.xyz"]
@@ -139,6 +154,19 @@ def test_bad_choices_are_refused_before_the_scan_is_read(arguments, said, tmp_pa
     ended = surfrecon("scan", scan_file, "-o", folder / "mesh.ply", *arguments)
     assert (ended.code, ended.out, names(folder)) == (2, "", [])
     assert said in ended.err and "not-even-there" not in ended.err
+
+
+def test_backend_is_the_one_asked_for_in_this_run_alone(sphere, folder, surfrecon):
+    dry = ("scan", sphere.file, "-o", folder / "mesh.ply", "--device", "cpu", "--dry-run")
+    for options, backend in ((("--backend", "reference"), "reference"), ((), "auto")):
+        assert surfrecon(*dry, *options).code == 0
+        assert ops.choices("cpu") == ops.choices("cpu", backend)
+
+
+def test_native_asked_for_where_no_library_was_built_is_refused_with_the_reason(sphere, folder, surfrecon, monkeypatch):
+    monkeypatch.setattr(native, "available", lambda: (False, "no native library was built"))
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", "--device", "cpu", "--backend", "native")
+    assert ended.code == 2 and "no native library was built" in ended.err and names(folder) == []
 
 
 def test_unknown_setting_names_the_nearest(sphere, folder, surfrecon, tmp_path):
