@@ -38,14 +38,16 @@ test: lint
 lint: venv
 	$(BIN)/ruff check .
 
-bench: venv  # against Open3D, on the scans in ../shared/data; half an hour, writes benchmarks/RESULTS.md
-	$(BIN)/python -m pip install open3d
+bench: venv  # against Open3D, on the scans in ../shared/data; about an hour, writes benchmarks/RESULTS.md
+	$(BIN)/python -m pip install open3d matplotlib
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/signs.py
 	$(BIN)/python benchmarks/scans.py
 	$(BIN)/python benchmarks/sharp.py
 	$(BIN)/python benchmarks/command.py
+	$(BIN)/python benchmarks/presets.py
 	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/large.py --most 10000000
 
 dist: venv
 	rm -rf dist

@@ -66,6 +66,8 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     if report["confidence"]:
         share = report["confidence"]["share_above_half"]
         lines.append(f"{share:.0%} of the vertices are well supported by the scan (confidence > {CONFIDENT})")
+    if "thinned_to" in report["facts"]:
+        lines.append(f"{report['input']['points']:,} points were fitted as the means of {report['facts']['thinned_to']:,} cells")
     if report["result"]["sharp"]:
         lines.append(f"{report['facts']['vertices_on_creases']:,} vertices on sharp edges")
     if report["warnings"]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surfrecon.apps.options import whole
+from surfrecon.apps.options import seconds, whole
 from surfrecon.errors import InputError, ResourceError, SurfreconError
 from surfrecon.settings import Choices
 
@@ -76,11 +77,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
     how.add_argument("--backend", default="auto", metavar="B", help="one backend for every op, see surfrecon doctor (default: auto)")
     how.add_argument("--threads", type=whole(1), metavar="N", help="processors to use (default: all)")
+    how.add_argument("--budget", type=seconds, metavar="SECONDS", help="have the result by then, coarser if need be (default: no limit)")
     how.add_argument("--overwrite", action="store_true", help="replace OUT, OUT.open.* and OUT.run/ where they exist")
     how.add_argument("--dry-run", action="store_true", help="read and check everything, show settings and estimate, write nothing")
 
 
 def run(options: argparse.Namespace) -> None:
+    started = time.perf_counter()
+
     from surfrecon.apps.console import Progress, print_json, print_lines
     from surfrecon.apps.machine import chosen_device
     from surfrecon.apps.report import plan_lines, report_lines
@@ -92,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
     method, choices = _checked(options, output)
     device, passed_over = chosen_device(options.device)
     with Progress() as progress:
-        run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress)
+        run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress, choices.budget, started)
         with _kept_warnings(run):
             if passed_over:
                 run.warn(passed_over)
@@ -188,6 +192,7 @@ def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]
         open=first(options.open, given.open),
         sharp=first(options.sharp, given.sharp, False),
         seed=first(options.seed, given.seed, 0),
+        budget=first(options.budget, given.budget),
     )
 
 
@@ -212,6 +217,7 @@ def _plan(scan: PointCloud, method: Any, choices: Choices, run: Run) -> dict[str
         "open": choices.open,
         "sharp": choices.sharp,
         "seed": choices.seed,
+        "budget": choices.budget,
         name: as_dict(method),
     }
     return {"input": scan_facts(scan), "settings": settings, "estimate": asdict(cost), "warnings": run.warnings}

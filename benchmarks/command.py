@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,10 +24,18 @@ SCANS = {"gargoyle": "srb_scans/gargoyle.ply", "anchor": "srb_scans/anchor.ply"}
 
 
 def command(*words: object) -> str:
-    done = subprocess.run([sys.executable, "-m", *map(str, words)], capture_output=True, text=True, check=False)
+    return timed("-m", *words)[0]
+
+
+def timed(*words: object) -> tuple[str, float, float]:
+    """What a Python command prints, its seconds by the clock, and by all processors together: the latter say more on a busy machine."""
+    before, start = os.times(), time.perf_counter()
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False)
+    after, seconds = os.times(), time.perf_counter() - start
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, words))}\n{done.stderr}")
-    return done.stdout
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return done.stdout, seconds, used
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from results import DATA, record, table
 from surfrecon.geometry import Mesh, PointCloud
 from surfrecon.io import read_mesh, read_scan, write_scan
 from surfrecon.local_surfaces import local_surfaces
-from surfrecon.metrics import Comparison, compare, largest_component
+from surfrecon.metrics import PROTOCOLS, Comparison, compare, largest_component
 from surfrecon.orientation import orient
 
 OBJECTS = ("armadillo", "fandisk", "horse", "rocker_arm")
@@ -102,6 +102,8 @@ def measured(case: Case, options: list[str], peers: bool) -> dict:
     against = lambda mesh: compare(largest_component(mesh), truth, samples=SAMPLES)
     mesh, report = ours(scan, options)
     row = {"case": case, "report": report, "ours": against(mesh)}
+    if case.name.partition("/")[0] in REAL:
+        row["srb"] = PROTOCOLS["srb"](mesh, truth)
     if peers:
         start = time.perf_counter()
         theirs = scan.normals if case.with_normals else users_normals(scan.points)
@@ -111,6 +113,11 @@ def measured(case: Case, options: list[str], peers: bool) -> dict:
         signed = orient(scan, axes).normals
         row["our_normals"] = against(poisson(scan.points, signed, DEFAULT_DEPTH))
     return row
+
+
+def figures(result: dict) -> str:
+    """Of a protocol, in the scan's unit."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in result.items() if isinstance(value, float))
 
 
 def geometric(values: list[float]) -> float:
@@ -172,6 +179,9 @@ def main() -> None:
         names = ("Poisson 8", "best depth", "Poisson 8 with our normals")
         text += "\n\nGeometric means, ours over theirs, distance / Hausdorff: "
         text += "; ".join(f"{name} {means[2 * i]:.2f} / {means[2 * i + 1]:.2f}" for i, name in enumerate(names)) + "."
+    for row in rows:
+        if "srb" in row:
+            text += f"\n\n{row['case'].name} by the benchmark's own protocol: {figures(row['srb'])}."
     text = "Lengths in thousandths of the truth's diagonal, largest piece, exact distances.\n\n" + text
     print(text)
     if not (options.only or options.no_peers or options.options):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,7 @@ CORE_GROWTH = 1.0  # points within this many core sides of the core box still co
 SPACING_NEIGHBOURS = 8
 ROTATION_TOLERANCE = 1e-6  # of R^T R: matrices from float32 pass
 SPACING_SAMPLE = 20_000  # points whose neighbours are looked up; more would not change the median
+HASH_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)  # odd, with bits all over: neighbours on a lattice part
 
 
 def _array(name: str, value, *, rows: int | None, columns: int | None, dtype) -> np.ndarray:
@@ -164,13 +166,19 @@ class PointCloud:
 
         Median over points of sqrt(pi d_k^2 / k), d_k the distance to the k-th neighbour: area per point of an even sampling of a surface.
         """
+        return self._spacing
+
+    @cached_property
+    def _spacing(self) -> float:
         from scipy.spatial import cKDTree
 
         k = min(SPACING_NEIGHBOURS, len(self) - 1)
         if k < 1:
             raise InputError(f"spacing needs at least 2 points, got {len(self)}")
         step = max(1, len(self) // SPACING_SAMPLE)
-        distance = cKDTree(self.points).query(self.points[::step], [k + 1], workers=-1)[0][:, 0]
+        # Few of the points are looked up: what counts is that the tree is quickly built.
+        tree = cKDTree(self.points, balanced_tree=False, compact_nodes=False)
+        distance = tree.query(self.points[::step], [k + 1], workers=-1)[0][:, 0]
         return float(np.median(distance) * np.sqrt(np.pi / k))
 
     def transformed(self, target_from_source: Similarity) -> PointCloud:
@@ -183,7 +191,13 @@ class PointCloud:
 
     def distinct(self) -> PointCloud:
         """The cloud without the second and later copies of a position, in the same order."""
-        first = np.unique(self.points, axis=0, return_index=True)[1]
+        keys = _hashes(self.points)
+        ordered = np.sort(keys)
+        if not (ordered[1:] == ordered[:-1]).any():
+            return self
+        _, first, place = np.unique(keys, return_index=True, return_inverse=True)
+        if (self.points[first][place.reshape(-1)] != self.points).any():  # two places with one hash: compare the places themselves
+            first = np.unique(self.points, axis=0, return_index=True)[1]
         return self if len(first) == len(self) else self[np.sort(first)]
 
     def __getitem__(self, rows) -> PointCloud:
@@ -197,6 +211,18 @@ class PointCloud:
             origins=pick(self.origins),
             scalars={name: value[rows] for name, value in self.scalars.items()},
         )
+
+
+def _hashes(points: np.ndarray) -> np.ndarray:
+    """(N,) uint64, equal for equal rows of (N, 3) and hardly ever for others."""
+    keys = np.zeros(len(points), np.uint64)
+    for column, factor in zip(points.T, HASH_FACTORS):
+        bits = (column + 0.0).view(np.uint64)  # -0 becomes 0
+        bits ^= bits >> np.uint64(29)
+        bits *= np.uint64(factor)
+        keys ^= bits ^ (bits >> np.uint64(32))
+        keys *= np.uint64(HASH_FACTORS[0])
+    return keys
 
 
 def merge(clouds: Sequence[PointCloud]) -> PointCloud:

@@ -1,11 +1,12 @@
 """Local surfaces of a cloud: at each point a quadric over its tangent plane, fitted to as many neighbours as the data bear.
 
 Noise asks for many neighbours, detail for few. How many is decided by leaving points out: the neighbourhood whose quadrics predict the
-left-out points best. That balance also tells how much smoothing a global fit of the same points should use.
+left-out points best. That balance also tells how much smoothing a global fit of the same points should use. The quadrics' normals then
+settle among those of their neighbours that point the same way: flat parts get flatter, edges stay.
 
 Letters: N points, K neighbours. Lengths are in the cloud's own units.
 Source: quadrics over weighted neighbours are those of Alexa et al., "Computing and rendering point set surfaces", 2003; their size by
-cross-validation is ours.
+cross-validation is ours. Normals settle as in Jones, Durand and Zwicker, "Normal improvement for point rendering", 2004.
 """
 
 from __future__ import annotations
@@ -18,10 +19,21 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from surfrecon.geometry import PointCloud
+
 SIZES = (8, 12, 18, 27, 40, 60, 90, 130)  # neighbourhoods that compete
 JUDGES = 3000  # points that are left out, one at a time
 TRIMMED = 0.1  # share of the largest misses that don't count: outliers, edges
-GAIN = 0.02  # a larger neighbourhood must predict better by this share of the squared miss, else the smaller one is kept
+GAIN = 0.05  # a larger neighbourhood must predict better by this share of the squared miss, else the smaller one is kept
+TURN_OF_NOISE = 10.0  # radians that noise turns a normal by, times neighbours, per standard deviation in spacings (measured)
+# Neighbourhoods are large enough to keep that below this. Left-out points don't see it in strong noise: one that is centred at a point off
+# the surface predicts that point.
+STEADY_TURN = 0.133
+SETTLED_TURN = 0.02  # normals that the noise turns by less stay as they are
+ALIKE = 0.25  # radians between normals over which they stop settling together: above their noise, below an edge
+TURNS = 3  # of settling
+WIDER = 2  # times the quadric's neighbours take part
+NOISE_OF_MISS = 1.16  # standard deviation of the noise per root mean squared trimmed miss of a left-out point
 FALLOFF = 2.0  # a neighbour's weight is exp(-FALLOFF (distance / farthest)^2)
 RIDGE = 1e-5  # keeps quadrics of collinear neighbours solvable
 CROWD = 16  # neighbours that a point is compared with
@@ -59,21 +71,45 @@ def local_surfaces(points: np.ndarray, *, neighbours: int | None = None, generat
 
     Args:
         points: (N, 3), N >= 3.
-        neighbours: of each quadric, itself included; None lets left-out points decide.
+        neighbours: of each quadric, itself included; None lets left-out points decide, and normals settle where noise turns them.
         generator: picks the points that are left out.
     """
     tree = cKDTree(points)
-    misses = {}
+    misses, turn = {}, 0.0
     if neighbours is None:
         misses = left_out_misses(points, tree, generator or np.random.default_rng(0))
-        neighbours = best_size(misses)
+        spacing = PointCloud(points).spacing()
+        neighbours = steady_size(misses, spacing)
+        turn = noise_turn(neighbours, misses[neighbours] / spacing)
     neighbours = min(max(neighbours, 3), len(points))
+    wide = min(WIDER * neighbours, len(points))
     normals, offsets = np.empty((len(points), 3)), np.empty(len(points))
-    for rows in _batches(len(points), neighbours):
-        nearest = tree.query(points[rows], neighbours, workers=-1)[1].reshape(len(rows), neighbours)
-        normal, height = _quadrics(points[rows], points[nearest])
-        normals[rows], offsets[rows] = normal, height
+    around = []
+    for rows in _batches(len(points), wide):
+        distance, nearest = (found.reshape(len(rows), wide) for found in tree.query(points[rows], wide, workers=-1))
+        normals[rows], offsets[rows] = _quadrics(points[rows], points[nearest[:, :neighbours]])
+        weight = np.exp(-FALLOFF * (distance / np.maximum(distance[:, -1:], np.finfo(float).tiny)) ** 2)
+        around.append((rows, torch.from_numpy(nearest.astype(np.int32)), torch.from_numpy(weight).float()))
+    if turn > SETTLED_TURN:
+        normals = _settled(torch.from_numpy(normals).float(), around).double().numpy()
     return LocalSurfaces(normals, offsets, neighbours, float(1.4826 * np.median(np.abs(offsets))), misses)
+
+
+def _settled(normals: Tensor, around: list[tuple[np.ndarray, Tensor, Tensor]]) -> Tensor:
+    """(N, 3) unit normals, each the mean of those around it that point its way, or the opposite one: TURNS times.
+
+    Args:
+        normals: (N, 3) unit, sides not decided.
+        around: (rows, (n, K) neighbours of these, (n, K) their weights).
+    """
+    for _ in range(TURNS):
+        before, normals = normals, torch.empty_like(normals)
+        for rows, nearest, weight in around:
+            other = before[nearest]
+            cosine = (other @ before[rows, :, None]).squeeze(2)
+            weight = weight * torch.exp((cosine.abs() - 1) * (2 / ALIKE**2)) * cosine.sign()
+            normals[rows] = torch.nn.functional.normalize((other * weight[:, :, None]).sum(1), dim=1)
+    return normals
 
 
 def outlying(points: np.ndarray) -> np.ndarray:
@@ -147,6 +183,22 @@ def best_size(misses: dict[int, float]) -> int:
     """The smallest neighbourhood that no larger one betters by GAIN."""
     least = min(misses.values())
     return next(size for size in sorted(misses) if misses[size] ** 2 <= (1 + GAIN) * least**2)
+
+
+def noise_turn(neighbours: int, miss: float) -> float:
+    """By how much noise turns the normals of quadrics, radians; miss: of left-out points, root mean square, in spacings."""
+    return TURN_OF_NOISE * NOISE_OF_MISS * miss / neighbours
+
+
+def steady_size(misses: dict[int, float], spacing: float) -> int:
+    """The smallest neighbourhood that predicts as well as any, and whose normals the noise doesn't turn much.
+
+    Args:
+        misses: size -> root mean squared miss of left-out points. spacing: of the points, in the same units.
+    """
+    best = best_size(misses)
+    steady = (size for size in sorted(misses) if size >= best and noise_turn(size, misses[size] / spacing) <= STEADY_TURN)
+    return next(steady, max(misses))
 
 
 def _batches(count: int, width: int) -> list[np.ndarray]:

@@ -75,12 +75,15 @@ class Orientation:
         confident: (N,) bool, whether the winding field backs the side.
         winding: the field that the sides make.
         source: what decided the sides, in words.
+        missing: (3,) the area vector of what wasn't scanned, over the area that was: those of a closed surface add up to nothing. Hollows
+            that hide leave a short one; a side that no sensor looked at, one of a length near 1/4, pointing to where the sensor was missed.
     """
 
     normals: np.ndarray
     confident: np.ndarray
     winding: WindingField
     source: str
+    missing: np.ndarray
 
 
 def orient(cloud: PointCloud, axes: np.ndarray, run: Run | None = None) -> Orientation:
@@ -131,10 +134,11 @@ def orient(cloud: PointCloud, axes: np.ndarray, run: Run | None = None) -> Orien
             run.warn(f"the scan's normals contradict each other (winding numbers confirm {agreement:.0%}): their sides are not used")
     normals = axes * sides[:, None]
     confident = np.einsum("nd,nd->n", normals, outward) > CONFIDENT_COSINE
-    vectors = torch.as_tensor(normals * _areas(cloud.points)[:, None]).to(points)
-    field = _winding_of(points, vectors, (high - low).tolist(), spacing)
+    areas = _areas(cloud.points)[:, None]
+    missing = -(areas * normals).sum(0) / areas.sum()
+    field = _winding_of(points, torch.as_tensor(normals * areas).to(points), (high - low).tolist(), spacing)
     winding = WindingField(field.values, field.origin.double() + torch.as_tensor(centre, device=device), field.step)
-    return Orientation(normals, confident, winding, source)
+    return Orientation(normals, confident, winding, source, missing)
 
 
 def _given_axes(cloud: PointCloud, axes: np.ndarray, run: Run) -> tuple[np.ndarray, np.ndarray] | None:

@@ -16,6 +16,7 @@ from surfrecon.methods import METHODS, method_class
 from surfrecon.repair import MeshReport, inspect, supported, trim
 from surfrecon.run import Run
 from surfrecon.sharpen import sharpen
+from surfrecon.thinning import FINEST, thinned
 
 NEIGHBOURS = 4  # points that a vertex takes colours and scalars from
 CONFIDENT_SPACINGS = 3.0  # a vertex this many spacings from the nearest point has confidence exp(-1)
@@ -24,6 +25,7 @@ OPEN_SHARE = 0.15  # a scan is judged open when this share of the closed surface
 CELLS_PER_SPACING = 1.0
 MAX_RESOLUTION = 512
 SECONDS_PER_CELL, BYTES_PER_CELL = 3e-5, 1e3  # of extracting and checking, on two cores, per cell that the surface crosses
+SECONDS_PER_POINT, BYTES_PER_POINT = 2e-6, 150  # of reading, moving and thinning
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def reconstruct(
         resolution: cells along the unit box; None follows the spacing of the points.
         open: whether to give the trimmed sheet as well; None judges by the share of the surface that nobody scanned.
         sharp: whether to move vertices onto sharp edges and corners where the scan has some.
-        run: device, seed, progress.
+        run: device, seed, progress, budget of time.
     Raises:
         InputError: the scan can't be used. SurfreconError: the fit failed.
     """
@@ -93,6 +95,9 @@ def reconstruct(
     unit = scan.transformed(unit_from_world)
     field = method.fit(unit, run)
     resolution = resolution or field.resolution or resolution_for(unit)
+    if run.cut and field.resolution:
+        resolution = min(resolution, field.resolution)
+    unit = thinned(unit, side=2 / max(FINEST, resolution))  # more points than vertices tell the mesh nothing
     with run.stage("extract"):
         mesh = supported(marching_cubes(field, resolution=resolution, run=run), unit.points)
     if sharp:
@@ -149,8 +154,9 @@ def attribute(mesh: Mesh, scan: PointCloud) -> Mesh:
 def estimate(scan: PointCloud, method: Any = "auto", resolution: int | None = None) -> Estimate:
     """Time and memory on two cores: what the method foresees, and extraction; good to a factor of two."""
     _, method = named(method)
-    unit = scan.transformed(Similarity.fit(scan))
+    unit = thinned(scan.transformed(Similarity.fit(scan)))
     seconds, bytes, finest = method.foresee(unit)
     resolution = resolution or finest
     crossed = len(unit) * (unit.spacing() * resolution / 2) ** 2
-    return Estimate(seconds + SECONDS_PER_CELL * crossed, int(max(bytes, BYTES_PER_CELL * crossed)), resolution)
+    seconds += SECONDS_PER_POINT * len(scan) + SECONDS_PER_CELL * crossed
+    return Estimate(seconds, int(BYTES_PER_POINT * len(scan) + max(bytes, BYTES_PER_CELL * crossed)), resolution)

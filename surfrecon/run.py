@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ class Step:
 
 @dataclass
 class Run:
-    """The surroundings of one run. Nothing in it changes what is computed except device, seed and backend.
+    """The surroundings of one run. Nothing in it changes what is computed except device, seed, backend and a budget that is short.
 
     Attributes:
         device: "auto", "cpu", "cuda" or any name torch knows; auto takes a GPU where there is one.
@@ -43,6 +44,9 @@ class Run:
         backend: "auto" or the name of one backend for every op.
         folder: where checkpoints, settings and reports go; None writes nothing.
         on_step: called with a Step; may raise KeyboardInterrupt to stop.
+        budget: seconds, from `started`, after which the result should be there, coarser if need be; None takes the time it takes.
+        started: when the work began, as time.perf_counter() tells.
+        cut: whether something was left out for want of time.
         timings: stage -> seconds, filled as stages end.
         warnings: sentences a user should read, in order.
         facts: what the stages found out (noise, share of confident sides ...), for the report.
@@ -54,6 +58,9 @@ class Run:
     backend: str = "auto"
     folder: Path | None = None
     on_step: Callable[[Step], None] | None = None
+    budget: float | None = None
+    started: float = field(default_factory=time.perf_counter)
+    cut: bool = False
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +92,15 @@ class Run:
     def step(self, stage: str, done: int = 0, total: int = 0, **facts: float) -> None:
         if self.on_step is not None:
             self.on_step(Step(stage, done, total, facts))
+
+    def seconds_left(self) -> float:
+        """Of the budget, below 0 where it is used up; infinite where there is none."""
+        return math.inf if self.budget is None else self.started + self.budget - time.perf_counter()
+
+    def cut_short(self, what: str) -> None:
+        """Say what the budget left out."""
+        self.cut = True
+        self.warn(f"{what}: the budget of {self.budget:g} s was used")
 
     def warn(self, sentence: str) -> None:
         """Keep a warning for the report and log it once."""

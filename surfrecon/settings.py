@@ -2,7 +2,7 @@
 
     method = "gridpull"
     preset = "fine"       # optional; the keys below go on top of it
-    resolution = 256      # optional, as are open, sharp and seed
+    resolution = 256      # optional, as are open, sharp, seed and budget
 
     [gridpull]
     smoothing = 0.4
@@ -37,6 +37,7 @@ class Choices:
         open: whether the scan is of an open surface.
         sharp: whether vertices are placed on sharp edges and corners.
         seed: of every random number.
+        budget: seconds after which the result should be there, coarser if need be.
     """
 
     method: str | None = None
@@ -45,6 +46,7 @@ class Choices:
     open: bool | None = None
     sharp: bool | None = None
     seed: int | None = None
+    budget: float | None = None
 
 
 def default_method() -> str:

@@ -25,9 +25,10 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "rendering": {"ops", *FOUNDATION},
     "orientation": {"ops", *FOUNDATION},
     "local_surfaces": {"ops", *FOUNDATION},
+    "thinning": FOUNDATION,
     "losses": {"fields", "ops", *FOUNDATION},  # linear terms are rows over a grid's levels
     "optimize": {"ops", *FOUNDATION},
-    "methods": {"orientation", "local_surfaces", "losses", "fields", "rendering", "optimize", "ops", *FOUNDATION},
+    "methods": {"orientation", "local_surfaces", "thinning", "losses", "fields", "rendering", "optimize", "ops", *FOUNDATION},
     "extract": {"fields", "ops", *FOUNDATION},
     "repair": FOUNDATION,
     "slivers": set(),
@@ -36,7 +37,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "pictures": FOUNDATION,
     "io": {"repair", *FOUNDATION},
     "settings": {"methods", *FOUNDATION},
-    "reconstruct": {"methods", "fields", "extract", "repair", "sharpen", *FOUNDATION},
+    "reconstruct": {"methods", "fields", "extract", "repair", "sharpen", "thinning", *FOUNDATION},
 }
 OPTIONAL = {"open3d", "pycolmap", "xatlas", "pye57", "networkx", "lxml", "tinycudann", "nerfacc", "viser"}
 OPEN3D_HOMES = {"apps/viewer.py", "surfrecon/io"}

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from surfrecon.errors import InputError
-from surfrecon.geometry import UNIT_HALF_SIDE, Mesh, PointCloud, Similarity, merge, object_bounds
+from surfrecon.geometry import UNIT_HALF_SIDE, Mesh, PointCloud, Similarity, _hashes, merge, object_bounds
 
 UTM = np.array([8e5, 5.8e6, 300.0])
 ULP = np.spacing(UTM.max())  # of a float64 in UTM: 1e-9 m
@@ -259,6 +259,29 @@ def test_part_of_a_cloud_takes_everything_along(rows):
         name: value[rows].tolist() for name, value in scan.scalars.items()
     }
     assert len(part) == len(part.points) and part.crs == scan.crs
+
+
+def test_distinct_keeps_the_first_of_each_place_in_order_and_takes_zero_of_either_sign_as_one():
+    places = np.array([[3.0, 0, 1], [0.0, 0, 0], [1, 1, 1], [-0.0, 0, -0.0], [3, 0, 1], [1, 1, 1 + 2**-52], [0, 0, 0]])
+    kept = PointCloud(places, scalars={"row": np.arange(7)}).distinct()
+    assert kept.scalars["row"].tolist() == [0, 1, 2, 5]
+    whole = cloud()
+    assert whole.distinct() is whole
+
+
+@pytest.mark.parametrize("hashes", [lambda points: np.zeros(len(points), np.uint64), None], ids=["all of one hash", "as they are"])
+def test_distinct_is_exact_whatever_the_hashes(hashes, monkeypatch):
+    if hashes:
+        monkeypatch.setattr("surfrecon.geometry._hashes", hashes)
+    points = np.random.default_rng(5).integers(-3, 3, (500, 3)).astype(float)
+    first = np.sort(np.unique(points, axis=0, return_index=True)[1])
+    assert np.array_equal(PointCloud(points).distinct().points, points[first])
+
+
+def test_lattice_points_have_hashes_of_their_own():
+    axis = np.arange(60) / 7
+    lattice = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3)
+    assert len(np.unique(_hashes(lattice))) == len(np.unique(_hashes(lattice + UTM))) == len(lattice)
 
 
 def test_merging_the_parts_of_a_cloud_gives_the_cloud():

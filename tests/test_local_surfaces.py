@@ -124,7 +124,6 @@ def test_neighbourhood_grows_with_noise():
     assert found[0].noise < 1e-4 * PointCloud(clean).spacing()
 
 
-@pytest.mark.xfail(strict=True, reason="a blob as thick as it is wide predicts its points by its size: small ones win where noise is large")
 @pytest.mark.parametrize("spacings", [0.7, 0.85])
 def test_neighbourhood_is_wide_enough_to_see_the_surface_in_strong_noise(spacings):
     clean = sphere(3000)
@@ -132,11 +131,38 @@ def test_neighbourhood_is_wide_enough_to_see_the_surface_in_strong_noise(spacing
     assert sine(surfaces.normals, clean).mean() < 0.15
 
 
-def test_best_size_is_the_smallest_that_no_larger_one_betters_by_two_percent_of_the_square():
+def test_best_size_is_the_smallest_that_no_larger_one_betters_by_five_percent_of_the_square():
     assert best_size({8: 1.0, 12: 0.5, 18: 0.5}) == 12
-    assert best_size({8: 1.0, 12: 0.5, 18: 0.5 / math.sqrt(1.019)}) == 12
-    assert best_size({8: 1.0, 12: 0.5, 18: 0.5 / math.sqrt(1.021)}) == 18
+    assert best_size({8: 1.0, 12: 0.5, 18: 0.5 / math.sqrt(1.049)}) == 12
+    assert best_size({8: 1.0, 12: 0.5, 18: 0.5 / math.sqrt(1.051)}) == 18
     assert best_size({12: 0.7, 8: 0.7}) == 8 and best_size({8: 0.0}) == 8
+
+
+# normals that settle ------------------------------------------------------------------------------------------------------------------
+
+
+def roof(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points of two planes that meet at a right angle along the y axis, and their normals."""
+    side = np.where(np.arange(count) % 2 == 0, 1.0, -1.0)
+    far, along = np.random.default_rng(4).uniform((0, -1), (1, 1), (count, 2)).T
+    normals = np.c_[side, np.zeros(count), np.ones(count)] / math.sqrt(2)
+    return np.c_[side * far, along, -far], normals
+
+
+@pytest.mark.parametrize("spacings", [0.2, 0.5])
+def test_settled_normals_are_nearer_to_the_truth_than_the_quadrics_own_and_keep_an_edge(spacings):
+    clean, normals = roof(6000)
+    points = noisy(clean, normals, spacings)
+    settled = local_surfaces(points)
+    own = local_surfaces(points, neighbours=settled.neighbours)
+    assert sine(settled.normals, normals).mean() < 0.75 * sine(own.normals, normals).mean()
+    edge = abs(clean[:, 0]) < 3 * PointCloud(clean).spacing()
+    assert sine(settled.normals, normals)[edge].mean() < sine(own.normals, normals)[edge].mean()
+
+
+def test_clean_points_keep_the_normals_of_their_quadrics():
+    found = local_surfaces(sphere(2000))
+    np.testing.assert_array_equal(found.normals, local_surfaces(sphere(2000), neighbours=found.neighbours).normals)
 
 
 # outliers ----------------------------------------------------------------------------------------------------------------------------

@@ -299,3 +299,11 @@ def test_confident_is_false_where_a_sensor_is_said_to_be_behind_the_surface():
     wrong = np.random.default_rng(3).uniform(size=len(points)) < 0.1
     orientation = found(points, origins=points + np.where(wrong[:, None], -0.5, 2.0) * normals)
     assert np.array_equal(right(orientation, normals), ~wrong) and np.array_equal(orientation.confident, ~wrong)
+
+
+def test_missing_area_points_to_the_side_that_was_not_scanned():
+    points = SHAPES["sphere"][0]
+    assert np.linalg.norm(found(points).missing) < 0.02
+    seen = points[:, 2] > -0.3 * abs(points).max()
+    missing = found(points[seen]).missing
+    assert missing[2] < -0.2 and abs(missing[:2]).max() < 0.02  # of a cap of height 1.3: pi (1 - 0.3^2) over 2 pi 1.3

@@ -62,6 +62,20 @@ def test_warning_is_kept_and_logged_once(caplog):
     assert run.warnings == [record.getMessage() for record in caplog.records] == ["100 % sure", "second"]
 
 
+def test_budget_runs_down_from_the_start_and_none_never_ends():
+    run = Run(budget=100.0, started=time.perf_counter() - 40)
+    assert 50 < run.seconds_left() <= 60
+    assert Run().seconds_left() == float("inf")
+    assert Run(budget=1.0, started=time.perf_counter() - 5).seconds_left() < 0
+
+
+def test_what_the_budget_left_out_is_a_warning():
+    run = Run(budget=2.5)
+    assert not run.cut
+    run.cut_short("stopped at 128 of 256 cells")
+    assert run.cut and run.warnings == ["stopped at 128 of 256 cells: the budget of 2.5 s was used"]
+
+
 def test_runs_share_no_state():
     first = Run()
     first.warn("only here")

@@ -60,7 +60,7 @@ def test_method_asked_for_beats_the_files(made_up, toml):
 
 def test_round_trip_keeps_every_type(made_up, toml):
     method = MadeUp(count=-3, length=1e-300, flag=True, name='quo"te\n', kind="b", maybe=0.1 + 0.2, sizes=(5,))
-    choices = Choices(method="made_up", resolution=64, open=False, sharp=True, seed=3)
+    choices = Choices(method="made_up", resolution=64, open=False, sharp=True, seed=3, budget=1.5)
     file = toml(to_toml(method, choices))
     assert resolve(file=file) == method
     assert read_choices(file) == choices
@@ -95,6 +95,7 @@ def test_as_dict_holds_what_a_file_can():
         ("[made_up]\nsizes = [1, 'two']", "sizes[1] must be a whole number, got 'two'"),
         ("[made_up]\nmaybe = 'x'", "maybe must be a finite number, got 'x'"),
         ("resolutoin = 3", "no setting 'resolutoin'; did you mean 'resolution'"),
+        ("budget = 'soon'", "budget must be a finite number, got 'soon'"),
         ("resolution = '3'", "resolution must be a whole number, got '3'"),
         ("[madeup]\ncount = 1", "table [madeup]; did you mean 'made_up'"),
         ("made_up = 3", "'made_up' must be a table"),

@@ -11,7 +11,8 @@ Everything is in the unit frame. s: spacing of the points. h: side of a level's 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from surfrecon.geometry import PointCloud
@@ -22,15 +23,20 @@ from surfrecon.run import Run
 LEAST_SMOOTHING = 0.1  # of clean points, in spacings
 CLEAN_GAIN = 2.0  # times finer is the grid of clean points: it halves the error on clean_50k and sparse_3k
 CLEAN_REACH = 0.1  # smoothing beyond the least, in spacings, over which that gain fades to 1
-SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise (by hand, on two noisy clouds)
-NOISE_OF_MISS = 1.16  # standard deviation of the noise per root mean squared trimmed miss of a left-out point
+SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise (by distance and Hausdorff on four noisy clouds)
+CREASE = 3.0  # radius of curvature in smoothing lengths below which bending costs less than its square: edges stay
+REACH_OF_NOISE = 2.0  # the normals' least reach per standard deviation of the noise
 BAND = 2.0  # half width of what a level refines, in cells of the level above
 FINEST = 512  # cells along the box, unless more are asked for
 DENSE = 44  # levels up to this many cells cover the whole box
 POINTS_PER_CELL_FACE = 4  # points per squared lattice side that a level uses; more would only cost time
 TOLERANCE = 0.01  # conjugate gradients stop at this share of the residual that a level began with
-ANCHOR = 0.1  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
+ANCHOR = 0.03  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
 ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyond doubt, unit frame: nearer, the data's own trend decides
+INSIDE = 0.9  # winding number above which unseen space is full, in place of 1/2: hollows are what hides from scanners
+UNSEEN = (1.5, 3.0)  # from the first to the second of these distances to the data, in spacings, 1/2 goes over into INSIDE ...
+OVERLOOKED = (0.07, 0.14)  # ... and back, where the surface faces a side of which this much is missing, over the area scanned
+SIDES_NODES = 97  # along the unit box, of the lattice on which the surface between the sides is looked for
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
 NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
 RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
@@ -39,6 +45,12 @@ TINY = 1e-300  # keeps a quotient finite where nothing is left to solve
 # Of a fit on two cores: constant, per point, per cell that the surface crosses at the finest level, per pulled query.
 FIXED_SECONDS, SECONDS_PER_POINT, SECONDS_PER_CELL, SECONDS_PER_QUERY = 3.0, 7e-5, 9e-5, 2.5e-6
 FIXED_BYTES, BYTES_PER_CELL = 6e8, 4.5e3
+# Under a budget: share of what is left that looking at the points may take, least number of points, cells up to which levels are fitted
+# whatever the time, growth of a level's time with each doubling, and seconds that the result takes after the fit (extraction, attributes,
+# writing, reading back): constant, per crossed cell.
+LOOK_SHARE, LEAST_POINTS, LEAST_CELLS, GROWTH = 0.25, 3000, 64, 4.0
+FINISH_SECONDS, FINISH_SECONDS_PER_CELL = 2.0, 3e-5
+LOOK_SECONDS, LOOK_SECONDS_PER_POINT = 0.3, 5e-5  # of the first stage: what it takes beyond these tells how busy the machine is
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class GridPull:
         coarsest: cells along the unit box at the dense first level, about.
         cells_per_spacing: fineness that `finest` = 0 aims at; clean points get CLEAN_GAIN times as many.
         smoothing: length below which relief counts as noise, in spacings; 0 derives it from the noise that left-out points show.
-        normal_reach: how far the normals' word counts, in spacings: a radian of error in the gradient weighs like this distance.
+        normal_reach: how far the normals' word counts at least, in spacings: a radian of error in the gradient weighs like this distance.
         rounds: re-weightings per level.
         iterations: conjugate gradient steps per round, at most.
         objective: "planes" is the fit described above; "paper" the published one, see gridpull_paper, which minds `finest` of the settings
@@ -91,11 +103,22 @@ class GridPull:
         from surfrecon.local_surfaces import local_surfaces, outlying
         from surfrecon.methods import gridpull_paper
         from surfrecon.orientation import orient
+        from surfrecon.thinning import ENOUGH, gathered, thinned
 
         if self.objective == "paper":
+            if run.budget is not None:
+                run.warn("the published form takes all its steps: it minds no budget")
             return gridpull_paper.fit(self, scan, run)
         with torch.no_grad():
             with run.stage("look"):
+                given = len(scan)
+                affordable = max(LEAST_POINTS, min(ENOUGH, LOOK_SHARE * run.seconds_left() / SECONDS_PER_POINT))
+                scan = thinned(replace(scan, colors=None, scalars={}), side=2 / max(FINEST, self.finest), enough=int(affordable))
+                if len(scan) < given:
+                    run.facts["thinned_to"] = len(scan)
+                if len(scan) < given <= ENOUGH:
+                    run.cut_short(f"thinned to {len(scan):,} of {given:,} points")
+                scan = gathered(scan)
                 far = outlying(scan.points)
                 scan = scan[~far]
                 run.facts["outliers"] = int(far.sum())
@@ -114,8 +137,10 @@ class GridPull:
             miss: of left-out points by the best neighbourhoods, unit frame.
         """
         from surfrecon.fields.grid import BRICK
+        from surfrecon.local_surfaces import NOISE_OF_MISS
 
-        smoothing = self.smoothing or max(LEAST_SMOOTHING, SMOOTHING_OF_NOISE * NOISE_OF_MISS * miss / spacing)
+        noise = NOISE_OF_MISS * miss / spacing
+        smoothing = self.smoothing or max(LEAST_SMOOTHING, SMOOTHING_OF_NOISE * noise)
         clean = min(1.0, max(0.0, 1 - (smoothing - LEAST_SMOOTHING) / CLEAN_REACH))
         finest = self.finest or min(FINEST, self.cells_per_spacing * CLEAN_GAIN**clean * 2 / spacing)
         doublings = max(0, round(math.log2(finest / self.coarsest)))
@@ -143,6 +168,7 @@ class _Fit:
         import torch
 
         from surfrecon.fields.grid import GridField, refined
+        from surfrecon.local_surfaces import NOISE_OF_MISS
 
         device = run.torch_device()
         self.settings, self.run = settings, run
@@ -152,17 +178,22 @@ class _Fit:
         self.normals = torch.as_tensor(orientation.normals[inside], dtype=torch.float32, device=device)
         self.weights = torch.ones(len(self.points), device=device)
         self.normal_weights = self.weights.clone()
-        self.smoothing, resolutions = settings.plan(self.spacing, min(surfaces.misses.values()))
+        miss = min(surfaces.misses.values())
+        self.reach = max(settings.normal_reach * self.spacing, REACH_OF_NOISE * NOISE_OF_MISS * miss)
+        self.smoothing, resolutions = settings.plan(self.spacing, miss)
         with run.stage("start"):
-            self.field = GridField([_start_level(orientation.winding, resolutions[0], device)])
-            self.winding = orientation.winding
+            self.sides = _Sides(orientation, scan)
+            self.field = GridField([self.sides.level(resolutions[0])])
         for depth, resolution in enumerate(resolutions):
             name = f"fit {resolution}"
             with run.stage(name):
                 if depth:
                     self.field.levels.append(refined(self.field.levels[-1], self._near(resolution)))
                 self._level(name)
-        self.field.resolution = resolutions[-1]
+            self.field.resolution = resolution
+            if resolution < resolutions[-1] and not self._affordable(2 * resolution, GROWTH * self.turn_seconds):
+                run.cut_short(f"stopped at {resolution} of {resolutions[-1]} cells")
+                break
         self.field.lipschitz = self.field.steepest()
         run.facts["noise_unit"] = float(self.scale)
         run.facts["smoothing_spacings"] = self.smoothing
@@ -180,11 +211,25 @@ class _Fit:
         return torch.cat([positions[close], self.points[self.weights > 0.1]])
 
     def _level(self, name: str) -> None:
+        start = time.perf_counter()
         system = _System(self.field.levels[-1], self)
         for turn in range(self.settings.rounds):
             system.solve(self.weights, self.normal_weights, self.smoothing)
             self._reweight()
             self.run.step(name, turn + 1, self.settings.rounds, residual=float(self.scale))
+            self.turn_seconds = (time.perf_counter() - start) / (turn + 1)
+            if turn + 1 < self.settings.rounds and not self._affordable(self.field.levels[-1].resolution, self.turn_seconds):
+                self.run.cut_short(f"{turn + 1} of {self.settings.rounds} rounds at {self.field.levels[-1].resolution} cells")
+                break
+
+    def _affordable(self, resolution: int, seconds: float) -> bool:
+        """Whether the budget leaves these seconds, and those that the result takes afterwards at a resolution."""
+        if resolution <= LEAST_CELLS:
+            return True
+        crossed = len(self.points) * (self.spacing * resolution / 2) ** 2
+        looking = LOOK_SECONDS + LOOK_SECONDS_PER_POINT * len(self.points)
+        slowness = max(1.0, self.run.timings.get("look", 0.0) / looking)
+        return seconds + slowness * (FINISH_SECONDS + FINISH_SECONDS_PER_CELL * crossed) <= self.run.seconds_left()
 
     def _reweight(self) -> None:
         """Geman-McClure weights: points that the surface leaves behind lose their say, and so do normals that it contradicts."""
@@ -212,11 +257,10 @@ class _System:
         stride = max(1, len(self.here) // (POINTS_PER_CELL_FACE * level.resolution**2))
         self.here = self.here[::stride]
         self.first = None
-        reach = fit.settings.normal_reach * fit.spacing
-        self.pull = losses.plane_pull(level, self.free, fit.points[self.here], fit.normals[self.here], reach)
+        self.pull = losses.plane_pull(level, self.free, fit.points[self.here], fit.normals[self.here], fit.reach)
         self.bending = losses.bending(level, self.free)
         dense = level.resolution <= DENSE
-        self.sides = _start_level(fit.winding, level.resolution, level.coefficients.device).coefficients if dense else None
+        self.sides = fit.sides.level(level.resolution).coefficients if dense else None
 
     def solve(self, weights, normal_weights, smoothing: float) -> None:
         """Add the change of the coefficients that lowers the energy most; both terms then start from the new ones."""
@@ -226,7 +270,9 @@ class _System:
 
         s, h, level = self.fit.spacing, self.level.step, self.level
         data = s * s * torch.cat([weights[self.here], normal_weights[self.here].repeat_interleave(3)])
-        bend = torch.full_like(self.bending.target, max(smoothing * s, COARSE_LENGTH * h) ** 3 / h)
+        length = max(smoothing * s, COARSE_LENGTH * h)
+        curvature = self.bending.target / h**2
+        bend = (length**3 / h) * (1 + (CREASE * smoothing * s * curvature) ** 2) ** -0.5
         anchor = torch.zeros(1, device=data.device)
         right = self.pull.right(data) + self.bending.right(bend)
         if self.sides is not None:
@@ -247,24 +293,46 @@ class _System:
         self.bending.target.sub_(self.bending.rows(change))
 
 
-def _start_level(winding, resolution: int, device):
-    """The dense first level: signed distance to the winding field's 1/2 surface."""
-    import torch
-    from scipy.spatial import cKDTree
+class _Sides:
+    """Inside and outside before the fit, by winding numbers: the start, and what holds the field where there are no data."""
 
-    from surfrecon.fields.grid import dense_level
+    def __init__(self, orientation, scan: PointCloud):
+        import torch
+        from scipy.spatial import cKDTree
 
-    values = winding.values - 0.5
-    crossings = []
-    for axis in range(3):
-        a, b = values.narrow(axis, 0, values.shape[axis] - 1), values.narrow(axis, 1, values.shape[axis] - 1)
-        crossed = (a > 0) != (b > 0)
-        node = torch.nonzero(crossed).to(values.dtype)
-        node[:, axis] += a[crossed] / (a[crossed] - b[crossed])
-        crossings.append(winding.origin + node * winding.step)
-    axis = -1 + (torch.arange(resolution, device=device) + 0.5) * (2 / resolution)
-    x = torch.cartesian_prod(axis, axis, axis)
-    distance = cKDTree(torch.cat(crossings).cpu().numpy()).query(x.cpu().numpy(), workers=-1)[0]
-    distance = torch.as_tensor(distance, dtype=x.dtype, device=device)
-    inside = winding(x)[0] > 0.5
-    return dense_level(torch.where(inside, -distance, distance).reshape((resolution,) * 3))
+        self.winding, self.tree, self.spacing = orientation.winding, cKDTree(scan.points), scan.spacing()
+        like = self.winding.values
+        self.missing = torch.as_tensor(orientation.missing).to(like)
+        axis = torch.linspace(-1, 1, SIDES_NODES).to(like)
+        values = self._excess(torch.cartesian_prod(axis, axis, axis)).reshape((SIDES_NODES,) * 3)
+        crossings = []
+        for dimension in range(3):
+            a, b = (values.narrow(dimension, first, SIDES_NODES - 1) for first in (0, 1))
+            crossed = (a > 0) != (b > 0)
+            node = torch.nonzero(crossed).to(values.dtype)
+            node[:, dimension] += a[crossed] / (a[crossed] - b[crossed])
+            crossings.append(-1 + node * (2 / (SIDES_NODES - 1)))
+        self.surface = cKDTree(torch.cat(crossings).cpu().numpy())
+
+    def level(self, resolution: int):
+        """The signed distance to the surface between the sides, as a dense level."""
+        import torch
+
+        from surfrecon.fields.grid import dense_level
+
+        values = self.winding.values
+        axis = -1 + (torch.arange(resolution, device=values.device) + 0.5) * (2 / resolution)
+        x = torch.cartesian_prod(axis, axis, axis).to(values.dtype)
+        distance = torch.as_tensor(self.surface.query(x.cpu().numpy(), workers=-1)[0], dtype=x.dtype, device=x.device)
+        return dense_level(torch.where(self._excess(x) > 0, -distance, distance).reshape((resolution,) * 3))
+
+    def _excess(self, x):
+        """(N,) winding numbers at (N, 3) points over what counts as inside there: 1/2 near the data, INSIDE in hollows further off."""
+        import torch
+
+        between = lambda value, bounds: ((value - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
+        distance = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * self.spacing)[0]
+        winding, gradient = self.winding(x)
+        overlooked = -torch.nn.functional.normalize(gradient, dim=1) @ self.missing
+        hidden = between(torch.as_tensor(distance).to(x) / self.spacing, UNSEEN) * (1 - between(overlooked, OVERLOOKED))
+        return winding - (0.5 + (INSIDE - 0.5) * hidden)

@@ -94,6 +94,23 @@ def test_sharp_edges_are_looked_for_on_demand_and_the_settings_file_remembers(sp
     assert blunt["settings"]["sharp"] is False
 
 
+def test_a_small_budget_gives_a_coarser_solid_and_a_large_one_the_same_bytes(sphere, result, quick, folder, surfrecon, monkeypatch):
+    monkeypatch.setattr("surfrecon.methods.gridpull.LEAST_CELLS", 16)
+    file = folder / "mesh.ply"
+    ended = surfrecon("scan", sphere.file, "-o", file, *quick, "--budget", "0.1", "--json").json
+    assert ended["settings"]["budget"] == 0.1 and ended["result"]["resolution"] < 48 and ended["topology"]["solid"]
+    assert any(warning.endswith("the budget of 0.1 s was used") for warning in ended["warnings"])
+    again = surfrecon("scan", sphere.file, "-o", file, *quick, "--overwrite", "--budget", "1e4", "--json").json
+    assert file.read_bytes() == result.read_bytes() and not any("budget" in warning for warning in again["warnings"])
+    assert "budget = 10000.0" in (folder / "mesh.run" / "settings.toml").read_text()
+
+
+@pytest.mark.parametrize("budget", ["0", "-1", "soon", "nan", "inf"])
+def test_a_budget_is_a_time(budget, sphere, folder, surfrecon):
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", f"--budget={budget}")
+    assert ended.code == 2 and "must be a number of seconds > 0" in ended.err and names(folder) == []
+
+
 def test_several_files_are_one_scan(sphere, folder, surfrecon):
     points = sphere.points
     parts = [folder.parent / "a.xyz", folder.parent / "b.xyz"]

@@ -131,6 +131,57 @@ def test_presets_close_a_sphere_of_its_volume(preset):
     assert report.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.02)
 
 
+# a budget of time ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tiny_budget_gives_a_coarser_closed_surface_and_says_so():
+    scan = bare(12_000)
+    run = Run(device="cpu", budget=0.01)
+    field = GridPull().fit(scan, run)
+    assert run.cut and run.facts["thinned_to"] <= 3000
+    assert "of 12,000 points: the budget of 0.01 s was used" in run.warnings[0]
+    report = inspect(marching_cubes(field, resolution=field.resolution, run=Run(device="cpu")))
+    assert report.solid and report.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.02)
+
+
+def test_levels_stop_where_the_next_one_does_not_fit(monkeypatch):
+    monkeypatch.setattr("surfrecon.methods.gridpull.LEAST_CELLS", 32)
+    run = Run(device="cpu", budget=0.01)
+    field = GridPull(finest=128).fit(bare(1500), run)
+    assert field.resolution == 32 and run.warnings == ["stopped at 32 of 128 cells: the budget of 0.01 s was used"]
+    assert [name for name in run.timings if name.startswith("fit")] == ["fit 16", "fit 32"]
+
+
+def test_rounds_of_a_level_stop_when_time_runs_out_within_it(monkeypatch):
+    monkeypatch.setattr("surfrecon.methods.gridpull.LEAST_CELLS", 16)
+    run = Run(device="cpu", budget=1e4)
+
+    def hurry(step):
+        if (step.stage, step.done) == ("fit 32", 1):
+            run.budget = 1e-3
+
+    run.on_step = hurry
+    field = GridPull(finest=64).fit(bare(1500), run)
+    assert field.resolution == 32
+    assert [warning.partition(":")[0] for warning in run.warnings] == ["1 of 3 rounds at 32 cells", "stopped at 32 of 64 cells"]
+
+
+def test_a_budget_that_suffices_changes_nothing(ball):
+    run = Run(device="cpu", budget=1e4)
+    field = GridPull().fit(bare(1500), run)
+    assert not run.cut and run.warnings == ball[1].warnings
+    assert all(torch.equal(a.coefficients, b.coefficients) for a, b in zip(field.levels, ball[0].levels, strict=True))
+
+
+def test_more_points_than_the_grid_can_tell_apart_are_thinned(monkeypatch):
+    monkeypatch.setattr("surfrecon.thinning.ENOUGH", 3000)
+    field, run = fitted(bare(12_000, noise=1.0))
+    assert 1000 < run.facts["thinned_to"] <= 3000 and not run.warnings
+    spacing = sphere(3000)[1]
+    sure = np.abs(DISTANCE) > 0.5 * spacing
+    assert np.array_equal(values(field)[sure] < 0, DISTANCE[sure] < 0)
+
+
 # as published ------------------------------------------------------------------------------------------------------------------------
 
 
