@@ -43,8 +43,8 @@ RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lo
 MIN_SCALE = 0.05  # floor of the residual scale, in spacings: clean data have no noise to measure
 TINY = 1e-300  # keeps a quotient finite where nothing is left to solve
 # Of a fit on two cores: constant, per point, per cell that the surface crosses at the finest level, per pulled query.
-FIXED_SECONDS, SECONDS_PER_POINT, SECONDS_PER_CELL, SECONDS_PER_QUERY = 3.0, 7e-5, 9e-5, 2.5e-6
-FIXED_BYTES, BYTES_PER_CELL = 6e8, 4.5e3
+FIXED_SECONDS, SECONDS_PER_POINT, SECONDS_PER_CELL, SECONDS_PER_QUERY = 2.0, 7e-5, 4e-5, 2e-7
+FIXED_BYTES, BYTES_PER_CELL = 6e8, 1.5e3
 # Under a budget: share of what is left that looking at the points may take, least number of points, cells up to which levels are fitted
 # whatever the time, growth of a level's time with each doubling, and seconds that the result takes after the fit (extraction, attributes,
 # writing, reading back): constant, per crossed cell.
