@@ -27,7 +27,7 @@ if sys.platform == "linux" and platform.machine() == "x86_64":
 
 
 def kernels() -> list[Extension]:
-    """One shared library a variant, each of all C++ files; library.py picks one at run time."""
+    """One shared library a variant, each of all C++ files; loader.py picks one at run time."""
     if sys.platform == "win32":  # its compiler has other flags: there everything is computed by torch
         return []
     sources, headers = (sorted(str(file) for file in NATIVE.glob(pattern)) for pattern in ("*.cpp", "*.h"))

@@ -28,7 +28,7 @@ BAND = 0.22  # around the surface, unit frame: where that has weights
 SIDE = 192  # of the dense lattice that orientation works on
 TRIAD = 2**25  # floats in each of its arrays: beyond any cache
 ENOUGH = 1.0  # seconds of repetitions
-FLOAT = INT = 4  # bytes
+FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True)

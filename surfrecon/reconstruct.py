@@ -23,7 +23,6 @@ CONFIDENT_SPACINGS = 3.0  # a vertex this many spacings from the nearest point h
 TRIM_SPACINGS = 4.0  # surface further than this from every point was not scanned
 OPEN_SHARE = 0.15  # a scan is judged open when this share of the closed surface was not scanned
 CELLS_PER_SPACING = 1.0
-MAX_RESOLUTION = 512
 SECONDS_PER_CELL, BYTES_PER_CELL = 3e-5, 1e3  # of extracting and checking, on two cores, per cell that the surface crosses
 SECONDS_PER_POINT, BYTES_PER_POINT = 2e-6, 150  # of reading, moving and thinning
 
@@ -127,7 +126,7 @@ def named(method: Any) -> tuple[str, Any]:
 
 def resolution_for(unit: PointCloud) -> int:
     """Cells along the unit box that show what the points hold: one per spacing, a multiple of 16."""
-    return int(np.clip(16 * round(CELLS_PER_SPACING * 2 / unit.spacing() / 16), 32, MAX_RESOLUTION))
+    return int(np.clip(16 * round(CELLS_PER_SPACING * 2 / unit.spacing() / 16), 32, FINEST))
 
 
 def attribute(mesh: Mesh, scan: PointCloud) -> Mesh:

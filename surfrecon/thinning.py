@@ -16,7 +16,7 @@ import numpy as np
 from surfrecon.geometry import PointCloud
 
 ENOUGH = 1_000_000  # points that need no thinning, and most that it leaves
-FINEST = 512  # cells along the unit box, of the lattice whose cells the means are taken over
+FINEST = 512  # cells along the unit box: no fit is finer unless more are asked for; the means are taken over such cells
 LIGHT = 2.0  # times as many points as a cell has its neighbour, which it then joins
 FLAT = 2.0  # cells that a surface crosses grow with this power of the lattice's fineness
 SPARE = 0.9  # of the points allowed, what a wider lattice aims at: one widening is mostly enough

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from surfrecon.geometry import PointCloud
 from surfrecon.run import Run
+from surfrecon.thinning import FINEST
 
 # torch is imported inside functions: settings are read where --help must answer fast.
 
@@ -27,16 +28,11 @@ SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise
 CREASE = 3.0  # radius of curvature in smoothing lengths below which bending costs less than its square: edges stay
 REACH_OF_NOISE = 2.0  # the normals' least reach per standard deviation of the noise
 BAND = 2.0  # half width of what a level refines, in cells of the level above
-FINEST = 512  # cells along the box, unless more are asked for
 DENSE = 44  # levels up to this many cells cover the whole box
 POINTS_PER_CELL_FACE = 4  # points per squared lattice side that a level uses; more would only cost time
 TOLERANCE = 0.01  # conjugate gradients stop at this share of the residual that a level began with
 ANCHOR = 0.03  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
 ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyond doubt, unit frame: nearer, the data's own trend decides
-INSIDE = 0.9  # winding number above which unseen space is full, in place of 1/2: hollows are what hides from scanners
-UNSEEN = (1.5, 3.0)  # from the first to the second of these distances to the data, in spacings, 1/2 goes over into INSIDE ...
-OVERLOOKED = (0.07, 0.14)  # ... and back, where the surface faces a side of which this much is missing, over the area scanned
-SIDES_NODES = 97  # along the unit box, of the lattice on which the surface between the sides is looked for
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
 NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
 RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
@@ -169,6 +165,7 @@ class _Fit:
 
         from surfrecon.fields.grid import GridField, refined
         from surfrecon.local_surfaces import NOISE_OF_MISS
+        from surfrecon.methods.gridpull_sides import Sides
 
         device = run.torch_device()
         self.settings, self.run = settings, run
@@ -182,7 +179,7 @@ class _Fit:
         self.reach = max(settings.normal_reach * self.spacing, REACH_OF_NOISE * NOISE_OF_MISS * miss)
         self.smoothing, resolutions = settings.plan(self.spacing, miss)
         with run.stage("start"):
-            self.sides = _Sides(orientation, scan)
+            self.sides = Sides(orientation, scan)
             self.field = GridField([self.sides.level(resolutions[0])])
         for depth, resolution in enumerate(resolutions):
             name = f"fit {resolution}"
@@ -291,48 +288,3 @@ class _System:
         level.coefficients[self.free >= 0] += change
         self.pull.target.sub_(self.pull.rows(change))
         self.bending.target.sub_(self.bending.rows(change))
-
-
-class _Sides:
-    """Inside and outside before the fit, by winding numbers: the start, and what holds the field where there are no data."""
-
-    def __init__(self, orientation, scan: PointCloud):
-        import torch
-        from scipy.spatial import cKDTree
-
-        self.winding, self.tree, self.spacing = orientation.winding, cKDTree(scan.points), scan.spacing()
-        like = self.winding.values
-        self.missing = torch.as_tensor(orientation.missing).to(like)
-        axis = torch.linspace(-1, 1, SIDES_NODES).to(like)
-        values = self._excess(torch.cartesian_prod(axis, axis, axis)).reshape((SIDES_NODES,) * 3)
-        crossings = []
-        for dimension in range(3):
-            a, b = (values.narrow(dimension, first, SIDES_NODES - 1) for first in (0, 1))
-            crossed = (a > 0) != (b > 0)
-            node = torch.nonzero(crossed).to(values.dtype)
-            node[:, dimension] += a[crossed] / (a[crossed] - b[crossed])
-            crossings.append(-1 + node * (2 / (SIDES_NODES - 1)))
-        self.surface = cKDTree(torch.cat(crossings).cpu().numpy())
-
-    def level(self, resolution: int):
-        """The signed distance to the surface between the sides, as a dense level."""
-        import torch
-
-        from surfrecon.fields.grid import dense_level
-
-        values = self.winding.values
-        axis = -1 + (torch.arange(resolution, device=values.device) + 0.5) * (2 / resolution)
-        x = torch.cartesian_prod(axis, axis, axis).to(values.dtype)
-        distance = torch.as_tensor(self.surface.query(x.cpu().numpy(), workers=-1)[0], dtype=x.dtype, device=x.device)
-        return dense_level(torch.where(self._excess(x) > 0, -distance, distance).reshape((resolution,) * 3))
-
-    def _excess(self, x):
-        """(N,) winding numbers at (N, 3) points over what counts as inside there: 1/2 near the data, INSIDE in hollows further off."""
-        import torch
-
-        between = lambda value, bounds: ((value - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
-        distance = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * self.spacing)[0]
-        winding, gradient = self.winding(x)
-        overlooked = -torch.nn.functional.normalize(gradient, dim=1) @ self.missing
-        hidden = between(torch.as_tensor(distance).to(x) / self.spacing, UNSEEN) * (1 - between(overlooked, OVERLOOKED))
-        return winding - (0.5 + (INSIDE - 0.5) * hidden)

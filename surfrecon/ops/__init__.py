@@ -41,10 +41,8 @@ __all__ = [
 
 def spline_field(levels: Sequence[Level], x: Tensor, *, gradient: bool = True) -> tuple[Tensor, Tensor | None]:
     """Value and gradient (unit frame) of a spline on nested levels, coarsest first, at (N, 3) points."""
-    tensors = [x, *(level.coefficients for level in levels)]
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return reference.spline_field(levels, x, gradient=gradient)
-    return backend_of("spline_field", *tensors).spline_field(levels, x, gradient=gradient)
+    backend = _without_derivatives("spline_field", x, *(level.coefficients for level in levels))
+    return backend.spline_field(levels, x, gradient=gradient)
 
 
 def pull_rows(level: Level, free: Tensor, points: Tensor, reach: float) -> LinearMap:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 BRICK = 4  # nodes along a brick's side
 BRICK_NODES = BRICK**3
+FACE_NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))  # kernels count on their order
 
 
 @dataclass

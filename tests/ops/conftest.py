@@ -11,7 +11,7 @@ from torch import Tensor
 
 from surfrecon.ops import native as native_backend
 from surfrecon.ops import reference as reference_backend
-from surfrecon.ops.native import library
+from surfrecon.ops.native import loader
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-14}  # relative and absolute, of sums of tens of numbers around 1
 
@@ -42,9 +42,9 @@ VARIANTS = ["x86-64-v3", "baseline"]
 
 @contextmanager
 def _native(variant: str) -> Iterator[ModuleType]:
-    if variant not in library.variants():
-        pytest.skip(f"no native library {variant} here: {library.available()[1]}")
-    with library.using(variant):
+    if variant not in loader.variants():
+        pytest.skip(f"no native library {variant} here: {loader.available()[1]}")
+    with loader.using(variant):
         yield native_backend
 
 

@@ -3,7 +3,7 @@
 from surfrecon.ops.native.bending import laplacian, laplacian_rows
 from surfrecon.ops.native.dense import adam_step, pulling, spline_gather, spline_splat, trilinear
 from surfrecon.ops.native.field import spline_field
-from surfrecon.ops.native.library import available
+from surfrecon.ops.native.loader import available
 from surfrecon.ops.native.pull import pull_rows
 
 __all__ = [

@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from surfrecon.ops.bricks import BRICK, BRICK_NODES, Level
+from surfrecon.ops.bricks import BRICK, BRICK_NODES, FACE_NEIGHBOURS, Level
 from surfrecon.ops.linear_map import LinearMap
-from surfrecon.ops.native.library import COUNT, FLOATS, INTS, SIZE, checked, function, threads
+from surfrecon.ops.native.loader import COUNT, FLOATS, INTS, SIZE, checked, function, threads
 from surfrecon.ops.native.unknowns import Unknowns
 
 _laplacian = function("laplacian", [SIZE, SIZE, INTS, FLOATS, FLOATS, FLOATS, COUNT])
 _laplacian_squares = function("laplacian_squares", [SIZE, SIZE, INTS, FLOATS, FLOATS, COUNT])
-FACE_NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))  # in the order of the kernel
 
 
 class LaplacianRows(LinearMap):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from surfrecon.errors import InputError
-from surfrecon.ops.native.library import COUNT, FLOATS, INTS, LONGS, SIZE, checked, function, threads
+from surfrecon.ops.native.loader import COUNT, FLOATS, INTS, LONGS, SIZE, checked, function, threads
 
 CHUNK = 4096  # pairs of one partial sum, as in dense.h
 MOST_POINTS = 2**31 - 1  # that int32 counts

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from surfrecon.errors import InputError
 from surfrecon.ops.bricks import BRICK, Level
-from surfrecon.ops.native.library import COUNT, FLOATS, LONGS, SIZE, checked, function, threads
+from surfrecon.ops.native.loader import COUNT, FLOATS, LONGS, SIZE, checked, function, threads
 
 _spline_field = function("spline_field", [SIZE, LONGS, ctypes.c_void_p, LONGS, ctypes.c_void_p, SIZE, FLOATS, FLOATS, FLOATS, COUNT])
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from surfrecon.errors import InputError
 from surfrecon.ops.bricks import BRICK, Level
 from surfrecon.ops.linear_map import LinearMap
-from surfrecon.ops.native.library import BYTES, COUNT, FLOATS, INTS, REAL, SIZE, checked, function, threads
+from surfrecon.ops.native.loader import BYTES, COUNT, FLOATS, INTS, REAL, SIZE, checked, function, threads
 from surfrecon.ops.native.unknowns import Unknowns
 
 _pull_rows = function("pull_rows", [COUNT, SIZE, SIZE, FLOATS, INTS, INTS, INTS, BYTES, INTS, REAL, FLOATS, FLOATS, FLOATS, COUNT])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from surfrecon.errors import InputError
 from surfrecon.ops.bricks import Level
-from surfrecon.ops.native.library import COUNT, FLOATS, INTS, SIZE, checked, function, threads
+from surfrecon.ops.native.loader import COUNT, FLOATS, INTS, SIZE, checked, function, threads
 
 _spread = function("spread", [SIZE, INTS, FLOATS, FLOATS, COUNT])
 _collect = function("collect", [SIZE, INTS, FLOATS, FLOATS, COUNT])

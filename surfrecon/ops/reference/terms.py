@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from surfrecon.ops.bricks import BRICK, BRICK_NODES, Level
+from surfrecon.ops.bricks import BRICK, BRICK_NODES, FACE_NEIGHBOURS, Level
 from surfrecon.ops.reference.bspline import STENCIL, bspline_weights
 from surfrecon.ops.reference.sparse import SparseRows
 
-FACE_NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 BRICKS_AT_ONCE = 2**14  # bounds the memory of index tables
 
 

@@ -8,16 +8,16 @@ import sys
 import pytest
 
 from surfrecon.errors import InputError
-from surfrecon.ops.native import library
+from surfrecon.ops.native import loader
 
-needs_library = pytest.mark.skipif(not library.available()[0], reason=library.available()[1])
+needs_library = pytest.mark.skipif(not loader.available()[0], reason=loader.available()[1])
 
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     """A folder without libraries, looked at anew."""
-    caches = (library.variants, library._best, library._open)
-    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    caches = (loader.variants, loader._best, loader._open)
+    monkeypatch.setattr(loader, "FOLDER", tmp_path)
     for cached in caches:
         cached.cache_clear()
     yield tmp_path
@@ -32,29 +32,29 @@ def printed(code: str) -> str:
 
 
 def test_absent_library_is_said_to_be_absent_with_what_to_do(empty):
-    assert library.available() == (False, f"no native library was built at installation; {library.BUILD_AGAIN}")
+    assert loader.available() == (False, f"no native library was built at installation; {loader.BUILD_AGAIN}")
     with pytest.raises(InputError, match="no native library"):
-        library.function("surfrecon_interface", [])()
+        loader.function("surfrecon_interface", [])()
 
 
 def test_broken_library_is_not_used(empty):
     (empty / "libsurfrecon-baseline.so").write_bytes(b"not a library")
-    found, reason = library.available()
+    found, reason = loader.available()
     assert not found and "doesn't load" in reason
 
 
 @needs_library
 def test_library_of_another_interface_is_not_used(empty, monkeypatch):
-    for file in library.Path(library.__file__).parent.glob("libsurfrecon-*"):
+    for file in loader.Path(loader.__file__).parent.glob("libsurfrecon-*"):
         shutil.copy(file, empty)
-    monkeypatch.setattr(library, "INTERFACE", library.INTERFACE + 1)
-    found, reason = library.available()
-    assert not found and f"interface {library.INTERFACE - 1}, wanted {library.INTERFACE}" in reason
+    monkeypatch.setattr(loader, "INTERFACE", loader.INTERFACE + 1)
+    found, reason = loader.available()
+    assert not found and f"interface {loader.INTERFACE - 1}, wanted {loader.INTERFACE}" in reason
 
 
 @needs_library
 def test_variant_that_is_not_here_is_refused():
-    with pytest.raises(InputError, match=r"'fastest'.*baseline"), library.using("fastest"):
+    with pytest.raises(InputError, match=r"'fastest'.*baseline"), loader.using("fastest"):
         pass
 
 
@@ -62,7 +62,7 @@ def test_variant_that_is_not_here_is_refused():
 def test_nothing_is_loaded_before_the_first_call_and_openmp_is_torchs():
     maps = "import torch, surfrecon.ops, surfrecon.fields; print([line.split()[-1] for line in open('/proc/self/maps') if {} in line])"
     assert "libsurfrecon" not in printed(maps.format("'libsurfrecon'"))
-    if library.available()[0]:
+    if loader.available()[0]:
         after = maps.replace("print", "surfrecon.ops.choices('cpu'); print").format("'omp' in line and '.so'")
         assert len(set(ast.literal_eval(printed(after)))) == 1
 

@@ -1,0 +1,57 @@
+"""Inside and outside before gridpull's fit, by winding numbers, and where nobody scanned by what can have hidden there.
+
+A scanner overlooks hollows, or a whole side. Unseen space counts as hollow, then, unless it faces a side of which much is missing: the area
+vectors of a closed surface add up to nothing, those of a scan to what it lacks. Lengths are in the unit frame. The rule is ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from surfrecon.fields.grid import dense_level
+from surfrecon.geometry import PointCloud
+from surfrecon.ops import Level
+from surfrecon.orientation import Orientation
+
+INSIDE = 0.9  # winding number above which unseen space is full, in place of 1/2: hollows are what hides from scanners
+UNSEEN = (1.5, 3.0)  # from the first to the second of these distances to the data, in spacings, 1/2 goes over into INSIDE ...
+OVERLOOKED = (0.07, 0.14)  # ... and back, where the surface faces a side of which this much is missing, over the area scanned
+SIDES_NODES = 97  # along the unit box, of the lattice on which the surface between the sides is looked for
+
+
+class Sides:
+    """Inside and outside before the fit, by winding numbers: the start, and what holds the field where there are no data."""
+
+    def __init__(self, orientation: Orientation, scan: PointCloud):
+        self.winding, self.tree, self.spacing = orientation.winding, cKDTree(scan.points), scan.spacing()
+        like = self.winding.values
+        self.missing = torch.as_tensor(orientation.missing).to(like)
+        axis = torch.linspace(-1, 1, SIDES_NODES).to(like)
+        values = self._excess(torch.cartesian_prod(axis, axis, axis)).reshape((SIDES_NODES,) * 3)
+        crossings = []
+        for dimension in range(3):
+            a, b = (values.narrow(dimension, first, SIDES_NODES - 1) for first in (0, 1))
+            crossed = (a > 0) != (b > 0)
+            node = torch.nonzero(crossed).to(values.dtype)
+            node[:, dimension] += a[crossed] / (a[crossed] - b[crossed])
+            crossings.append(-1 + node * (2 / (SIDES_NODES - 1)))
+        self.surface = cKDTree(torch.cat(crossings).cpu().numpy())
+
+    def level(self, resolution: int) -> Level:
+        """The signed distance to the surface between the sides, as a dense level."""
+        values = self.winding.values
+        axis = -1 + (torch.arange(resolution, device=values.device) + 0.5) * (2 / resolution)
+        x = torch.cartesian_prod(axis, axis, axis).to(values.dtype)
+        distance = torch.as_tensor(self.surface.query(x.cpu().numpy(), workers=-1)[0], dtype=x.dtype, device=x.device)
+        return dense_level(torch.where(self._excess(x) > 0, -distance, distance).reshape((resolution,) * 3))
+
+    def _excess(self, x: Tensor) -> Tensor:
+        """(N,) winding numbers at (N, 3) points over what counts as inside there: 1/2 near the data, INSIDE in hollows further off."""
+        between = lambda value, bounds: ((value - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
+        distance = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * self.spacing)[0]
+        winding, gradient = self.winding(x)
+        overlooked = -torch.nn.functional.normalize(gradient, dim=1) @ self.missing
+        hidden = between(torch.as_tensor(distance).to(x) / self.spacing, UNSEEN) * (1 - between(overlooked, OVERLOOKED))
+        return winding - (0.5 + (INSIDE - 0.5) * hidden)
