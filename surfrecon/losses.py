@@ -71,35 +71,8 @@ def bending(level: Level, free: Tensor) -> LinearTerm:
     return LinearTerm(ops.laplacian_rows(level, free), -ops.laplacian(level))
 
 
-# The terms of GridPull as published, for Adam: each gives () from values and gradients at queries. All lengths are in one unit, that of the
-# frame. Letters: q queries, t their targets on the scan, f the field, n = grad f / |grad f|.
-
-
-def pull(queries: Tensor, targets: Tensor, values: Tensor, gradients: Tensor) -> Tensor:
-    """How far queries land from their targets: the mean of exp(|q - t|) |t - (q - f(q) n(q))|.
-
-    Args:
-        queries, targets: (N, 3).
-        values, gradients: (N,), (N, 3) of the field at the queries.
-    Gradient: values and gradients, first order.
-    Source: Chen, Liu and Han, GridPull, 2023.
-    """
-    landing = queries - values[:, None] * torch.nn.functional.normalize(gradients, dim=1)
-    far = torch.linalg.vector_norm(queries - targets, dim=1).exp()
-    return (far * torch.linalg.vector_norm(targets - landing, dim=1)).mean()
-
-
-def misalignment(gradients: Tensor, others: Tensor) -> Tensor:
-    """One minus the mean cosine between (N, 3) gradients and (N, 3) others: 0 where all agree, 2 where all are opposed.
-
-    Gradient: both, first order.
-    Source: Chen, Liu and Han, GridPull, 2023.
-    """
-    return 1 - torch.nn.functional.cosine_similarity(gradients, others, dim=1).mean()
-
-
 def roughness_weights(occupied: Tensor, reach: int) -> Tensor:
-    """What each node of a lattice weighs in `roughness`: more, the farther it is from the points; nothing beyond reach.
+    """What each node of a lattice weighs in the roughness of ops.pulling: more, the farther it is from the points; nothing beyond reach.
 
     w = |i| + |j| + |k| + 1 for the offset (i, j, k) to the occupied node that makes this least.
 
@@ -113,23 +86,3 @@ def roughness_weights(occupied: Tensor, reach: int) -> Tensor:
     empty = ~occupied.cpu().numpy()
     taxicab, chessboard = (distance_transform_cdt(empty, metric=metric) for metric in ("taxicab", "chessboard"))
     return torch.as_tensor((taxicab + 1) * (chessboard <= reach), dtype=torch.float32, device=occupied.device)
-
-
-def edge_sums(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(M, M, M) per node -> the sum of both ends of each edge along x, y and z: (M - 1, M, M), (M, M - 1, M), (M, M, M - 1)."""
-    last = weights.shape[0] - 1
-    x, y, z = (weights.narrow(axis, 0, last) + weights.narrow(axis, 1, last) for axis in range(3))
-    return x, y, z
-
-
-def roughness(values: Tensor, edges: tuple[Tensor, Tensor, Tensor], nodes: int) -> Tensor:
-    """The mean over nodes c of w_c times the sum of (f(c) - f(b))^2 over the neighbours b of c along the axes.
-
-    Args:
-        values: (M, M, M).
-        edges: edge_sums of the weights w: each edge is met from both its ends.
-        nodes: how many have a weight.
-    Gradient: values, to any order.
-    Source: Chen, Liu and Han, GridPull, 2023.
-    """
-    return sum((values.diff(dim=axis).square() * edge).sum() for axis, edge in enumerate(edges)) / nodes

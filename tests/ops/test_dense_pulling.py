@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from surfrecon import losses, ops
+from surfrecon import ops
 from surfrecon.errors import InputError
 from surfrecon.ops import reference
+from surfrecon.ops.reference.pulling import edge_sums, misalignment, pull, roughness
 
 NODES = 12
 ALL = {"smooth": 0.7, "surface": 0.3, "align": 0.05}
@@ -54,10 +55,10 @@ def test_reference_is_the_sum_of_the_published_terms(generator):
     values, q, t, weights = double(case(200, generator))
     value, slope = reference.trilinear(values, torch.cat([q, t]))
     wanted = (
-        losses.pull(q, t, value[:200], slope[:200])
-        + ALL["smooth"] * losses.roughness(values, losses.edge_sums(weights), int((weights > 0).sum()))
+        pull(q, t, value[:200], slope[:200])
+        + ALL["smooth"] * roughness(values, edge_sums(weights), int((weights > 0).sum()))
         + ALL["surface"] * value[200:].square().mean()
-        + ALL["align"] * losses.misalignment(slope[:200], slope[200:])
+        + ALL["align"] * misalignment(slope[:200], slope[200:])
     )
     torch.testing.assert_close(reference.pulling(values, q, t, weights, **ALL), wanted)
 

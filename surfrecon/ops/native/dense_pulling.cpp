@@ -4,7 +4,7 @@
 // Memory: values, weights, gradient (M, M, M) float32, last axis fastest; queries, targets (N, 3) float32, all contiguous.
 // Threads: roughness per plane of the lattice, each node gathers from its six neighbours; pairs per chunk, whose sums are added in order;
 // their gradients per run of planes (dense.h): the same bytes whatever their number.
-// Must equal reference/trilinear.py: pulling and its autograd in the values.
+// Must equal reference/pulling.py: pulling and its autograd in the values.
 
 #include <cmath>
 

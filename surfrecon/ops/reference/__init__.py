@@ -4,9 +4,10 @@ from surfrecon.ops.reference.adam import adam_step
 from surfrecon.ops.reference.bspline import STENCIL, bspline_evaluate, bspline_weights
 from surfrecon.ops.reference.dense_spline import spline_gather, spline_splat
 from surfrecon.ops.reference.field import spline_field
+from surfrecon.ops.reference.pulling import pulling
 from surfrecon.ops.reference.sparse import SparseRows
 from surfrecon.ops.reference.terms import laplacian, laplacian_rows, pull_rows
-from surfrecon.ops.reference.trilinear import pulling, trilinear
+from surfrecon.ops.reference.trilinear import trilinear
 
 __all__ = [
     "STENCIL",

@@ -1,4 +1,4 @@
-"""Trilinear interpolation on a dense lattice over the unit box, and the objective of GridPull on it.
+"""Trilinear interpolation on a dense lattice over the unit box.
 
 M nodes along each side of the box [-1, 1]^3, node i of an axis at -1 + i h with h = 2 / (M - 1). Points beyond the box take the value and
 the gradient of its border. The gradient jumps between cells; a node belongs to the cell above it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
 
 CORNERS = 8  # of a cell, last axis fastest
 
@@ -43,33 +42,3 @@ def trilinear(values: Tensor, x: Tensor, *, gradient: bool = True) -> tuple[Tens
     dx, dy, dz = rise[:, None, None], rise[:, None], rise
     slopes = torch.stack([s.reshape(-1, CORNERS) for s in (dx * wy * wz, wx * dy * wz, wx * wy * dz)], dim=-1)
     return value, torch.einsum("nk,nkd->nd", local, slopes) / step
-
-
-def pulling(
-    values: Tensor, queries: Tensor, targets: Tensor, weights: Tensor, *, smooth: float, surface: float, align: float
-) -> Tensor:
-    """The objective of GridPull as published: pull + smooth roughness + surface mean f(t)^2 + align misalignment.
-
-    With f the field, n = grad f / |grad f|, q a query and t its target on the scan: the pull is the mean of exp(|q - t|) times
-    |t - (q - f(q) n(q))|; the roughness the sum of (w_a + w_b) (f_a - f_b)^2 over the edges ab of the lattice, divided by the number of
-    nodes that have a weight w; the misalignment one minus the mean cosine of the gradients at q and t.
-
-    Args:
-        values: (M, M, M), M >= 2.
-        queries, targets: (N, 3) unit frame, N >= 1; fastest when neighbours in memory are neighbours in space.
-        weights: (M, M, M) w >= 0 of the nodes.
-        smooth, surface, align: what the terms weigh.
-    Returns:
-        ()
-    Gradient: values, first order.
-    Source: Chen, Liu and Han, GridPull, 2023.
-    """
-    value, slope = trilinear(values, torch.cat([queries, targets]))
-    (at_q, at_t), (slope_q, slope_t) = value.chunk(2), slope.chunk(2)
-    miss = targets - queries + at_q[:, None] * normalize(slope_q, dim=1)
-    pull = (torch.linalg.vector_norm(queries - targets, dim=1).exp() * torch.linalg.vector_norm(miss, dim=1)).mean()
-    misalignment = 1 - cosine_similarity(slope_q, slope_t, dim=1).mean()
-    last = len(values) - 1
-    edges = [weights.narrow(axis, 0, last) + weights.narrow(axis, 1, last) for axis in range(3)]
-    roughness = sum((values.diff(dim=axis).square() * edge).sum() for axis, edge in enumerate(edges)) / (weights > 0).sum().clamp(min=1)
-    return pull + smooth * roughness + surface * at_t.square().mean() + align * misalignment
