@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from surfrecon.run import Step
+from surfrecon.run import Step, Stop
 
 log = logging.getLogger("surfrecon")
 
@@ -24,7 +24,6 @@ STOPPING = b"surfrecon: stopping at the next step; once more to stop at once\n"
 MEMORY_ADVICE = "lower --resolution, take --preset fast, thin the scan, or use a machine with more memory"
 DISK_ADVICE = "free some space or write to another disk"
 OUT_OF_DISK = (errno.ENOSPC, errno.EDQUOT)
-OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")  # torch on GPU, CPU (Linux), CPU (Windows)
 
 
 def guarded(command: Callable[[], None], *, verbose: bool, writes: bool = True) -> int:
@@ -37,7 +36,7 @@ def guarded(command: Callable[[], None], *, verbose: bool, writes: bool = True) 
         verbose: log details, and show the traceback of a failure.
         writes: whether a signal must let it clean up; else the process ends where it stands, which no library's thread can spoil.
     """
-    from surfrecon.errors import SurfreconError
+    from surfrecon.errors import SurfreconError, is_out_of_memory
 
     with _signals(writes) as caught, _logging(verbose):
         try:
@@ -46,7 +45,7 @@ def guarded(command: Callable[[], None], *, verbose: bool, writes: bool = True) 
             return 0
         except BaseException as error:
             if caught:  # whatever an interrupted library makes of it
-                _say(INTERRUPTED, error if verbose else None)
+                _say(str(error) if isinstance(error, Stop) and error.args else INTERRUPTED, error if verbose else None)
                 return 128 + caught[0]
             if isinstance(error, (SystemExit, GeneratorExit)):
                 raise
@@ -60,7 +59,7 @@ def guarded(command: Callable[[], None], *, verbose: bool, writes: bool = True) 
             if isinstance(error, SurfreconError):
                 _say(str(error), shown)
                 return error.exit_code
-            if _out_of_memory(error):
+            if is_out_of_memory(error):
                 _say(f"out of memory; {MEMORY_ADVICE}", shown)
                 return 3
             if isinstance(error, OSError) and error.errno in OUT_OF_DISK:
@@ -133,7 +132,6 @@ class Progress:
             self.bar.stop()
 
     def __call__(self, step: Step) -> None:
-        _raise_if_caught()
         facts = " ".join(f"{name} {value:.3g}" for name, value in step.facts.items())
         if self.bar:
             if step.stage != self.stage:
@@ -146,6 +144,7 @@ class Progress:
             done = f" {step.done}/{step.total}" if step.total else ""
             log.info("%s%s%s, %.0f s so far", step.stage, done, f", {facts}" if facts else "", self.said - self.started)
         self.stage = step.stage
+        _raise_if_caught()
 
 
 class _Stderr(logging.StreamHandler):
@@ -211,7 +210,7 @@ def _signals(writes: bool) -> Iterator[list[int]]:
 
 def _raise_if_caught() -> None:
     if _caught:
-        raise KeyboardInterrupt
+        raise Stop
 
 
 def _say(sentence: str, error: BaseException | None) -> None:
@@ -220,12 +219,6 @@ def _say(sentence: str, error: BaseException | None) -> None:
 
         traceback.print_exception(error)
     print(f"surfrecon: {sentence}", file=sys.stderr)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
-    )
 
 
 def _plain(value: object) -> object:

@@ -28,6 +28,7 @@ def assemble(result: Reconstruction, run: Run, files: list[Path]) -> dict[str, A
     confidence = result.mesh.scalars.get("confidence")
     return {
         "files": [str(file) for file in files],
+        "interrupted": run.stopped,
         "result": result.summary(),
         "topology": result.report.as_dict(),
         "unit_from_world": result.unit_from_world.matrix(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ PROG tile1.laz tile2.laz -o town.glb --open
 PROG scan.e57 -o mesh.ply --preset fine --device cuda
 PROG scan.xyz -o again.ply --settings mesh.run/settings.toml
 PROG scan.ply -o mesh.ply --dry-run
+PROG scan.ply -o mesh.ply --resume
 """
 REFUSED_EXCESS = 4  # an estimate of this many times the free memory is refused; a smaller excess is only warned about
 EXACT_SUFFIXES = (".ply", ".glb")
@@ -79,6 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--threads", type=whole(1), metavar="N", help="processors to use (default: all)")
     how.add_argument("--budget", type=seconds, metavar="SECONDS", help="have the result by then, coarser if need be (default: no limit)")
     how.add_argument("--overwrite", action="store_true", help="replace OUT, OUT.open.* and OUT.run/ where they exist")
+    how.add_argument("--resume", action="store_true", help="continue the interrupted run of the same command, from OUT.run/")
     how.add_argument("--dry-run", action="store_true", help="read and check everything, show settings and estimate, write nothing")
 
 
@@ -90,13 +93,13 @@ def run(options: argparse.Namespace) -> None:
     from surfrecon.apps.report import plan_lines, report_lines
     from surfrecon.geometry import merge
     from surfrecon.io import read_scan
-    from surfrecon.run import Run
+    from surfrecon.run import Run, Stop
 
     output = Output(options.output)
     method, choices = _checked(options, output)
     device, passed_over = chosen_device(options.device)
     with Progress() as progress:
-        run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress, choices.budget, started)
+        run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress, choices.budget, started, options.resume)
         with _kept_warnings(run):
             if passed_over:
                 run.warn(passed_over)
@@ -108,6 +111,8 @@ def run(options: argparse.Namespace) -> None:
         print_json(report or plan)
     else:
         print_lines(report_lines(report) if report else plan_lines(plan))
+    if run.stopped:
+        raise Stop(f"interrupted; {output.mesh} is the best so far, and --resume continues the run")
 
 
 def check_mesh_file(file: Path, shown: Path) -> None:
@@ -167,12 +172,20 @@ def _checked(options: argparse.Namespace, output: Output) -> tuple[Any, Choices]
     """Method and choices, after everything that can be refused before the scan is read."""
     from surfrecon import io, ops
     from surfrecon.apps.files import check_output
+    from surfrecon.checkpoints import Checkpoints
+    from surfrecon.run import Run
     from surfrecon.settings import read_choices, resolve
 
     taken = (output.mesh, output.sheet, output.report)
-    check_output(output.mesh, suffixes=io.MESH_WRITERS, taken=taken, overwrite=options.overwrite)
+    # A run to resume may have left the best it had.
+    check_output(output.mesh, suffixes=io.MESH_WRITERS, taken=taken, overwrite=options.overwrite or options.resume)
     if output.folder.exists() and not output.folder.is_dir():
         raise InputError(f"{output.folder} is in the way of the run's folder; move it, or name another file with -o")
+    if output.folder.exists() and not os.access(output.folder, os.W_OK | os.X_OK):
+        raise InputError(f"no permission to write into the run's folder {output.folder}; change that, or name another file with -o")
+    if Checkpoints(Run(folder=output.folder)).exist() and not (options.resume or options.overwrite):
+        left = f"{output.folder} holds checkpoints of an interrupted run"
+        raise InputError(f"{left}; add --resume to continue it, or --overwrite to start again")
     inputs = [file.resolve() for file in options.scans]
     for file, resolved in zip(options.scans, inputs):
         if inputs.count(resolved) > 1:
@@ -229,6 +242,7 @@ def _reconstruct(scan: PointCloud, method: Any, choices: Choices, run: Run, outp
     from surfrecon.apps.console import to_json
     from surfrecon.apps.files import staged
     from surfrecon.apps.report import assemble
+    from surfrecon.checkpoints import Checkpoints
     from surfrecon.io import write_mesh
     from surfrecon.settings import to_toml
 
@@ -252,4 +266,6 @@ def _reconstruct(scan: PointCloud, method: Any, choices: Choices, run: Run, outp
         stage.report.write_text(to_json(report), encoding="utf-8")
     if not sheet:
         output.sheet.unlink(missing_ok=True)  # of the result that this one replaces
+    if not run.stopped:
+        Checkpoints(run).clear()
     return report

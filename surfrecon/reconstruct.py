@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
+from surfrecon.checkpoints import Checkpoints
 from surfrecon.extract import marching_cubes
 from surfrecon.fields import Field
 from surfrecon.geometry import Mesh, PointCloud, Scan, Similarity
@@ -83,18 +86,21 @@ def reconstruct(
         resolution: cells along the unit box; None follows the spacing of the points.
         open: whether to give the trimmed sheet as well; None judges by the share of the surface that nobody scanned.
         sharp: whether to move vertices onto sharp edges and corners where the scan has some.
-        run: device, seed, progress, budget of time.
+        run: device, seed, progress, budget of time, checkpoints.
     Raises:
-        InputError: the scan can't be used. SurfreconError: the fit failed.
+        InputError: the scan can't be used, or isn't that of the run to resume. SurfreconError: the fit failed.
     """
     run = run or Run()
     name, method = named(method)
     scan = scan.distinct()
+    if run.folder:
+        run.fingerprint = fingerprint(scan, name, method, run.seed)
+        Checkpoints(run).newest()  # what can't be resumed is refused before the work begins
     unit_from_world = Similarity.fit(scan)
     unit = scan.transformed(unit_from_world)
     field = method.fit(unit, run)
     resolution = resolution or field.resolution or resolution_for(unit)
-    if run.cut and field.resolution:
+    if (run.cut or run.stopped) and field.resolution:
         resolution = min(resolution, field.resolution)
     unit = thinned(unit, side=2 / max(FINEST, resolution))  # more points than vertices tell the mesh nothing
     with run.stage("extract"):
@@ -122,6 +128,14 @@ def named(method: Any) -> tuple[str, Any]:
         name = next(iter(METHODS)) if method == "auto" else method
         return name, method_class(name)()
     return next(name for name in METHODS if method_class(name) is type(method)), method
+
+
+def fingerprint(scan: PointCloud, name: str, method: Any, seed: int) -> str:
+    """SHA-256 of all that decides the field: points with their normals and origins, method, settings, seed."""
+    digest = hashlib.sha256(json.dumps([name, asdict(method), seed]).encode())
+    for array in (scan.points, scan.normals, scan.origins):
+        digest.update(b"none" if array is None else np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def resolution_for(unit: PointCloud) -> int:

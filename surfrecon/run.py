@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("surfrecon")
 
 
+class Stop(KeyboardInterrupt):
+    """Raised by Run.on_step to end a run early: a fit that has something to show goes on with that, all else ends as by Ctrl-C."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One sign of progress, handed to Run.on_step.
@@ -42,11 +46,14 @@ class Run:
         seed: every random number comes from it.
         threads: CPU threads of torch; None leaves torch's choice.
         backend: "auto" or the name of one backend for every op.
-        folder: where checkpoints, settings and reports go; None writes nothing.
-        on_step: called with a Step; may raise KeyboardInterrupt to stop.
+        folder: where checkpoints, settings and reports go; None writes nothing. Checkpoints stay until someone clears them.
+        on_step: called with a Step; may raise KeyboardInterrupt to stop at once, or Stop to stop with the best so far.
         budget: seconds, from `started`, after which the result should be there, coarser if need be; None takes the time it takes.
         started: when the work began, as time.perf_counter() tells.
+        resume: whether to continue from the newest checkpoint in the folder, rather than start again.
+        fingerprint: of what is computed; a checkpoint of another one is refused. reconstruct() sets it.
         cut: whether something was left out for want of time.
+        stopped: whether a Stop has ended the fit early.
         timings: stage -> seconds, filled as stages end.
         warnings: sentences a user should read, in order.
         facts: what the stages found out (noise, share of confident sides ...), for the report.
@@ -60,7 +67,10 @@ class Run:
     on_step: Callable[[Step], None] | None = None
     budget: float | None = None
     started: float = field(default_factory=time.perf_counter)
+    resume: bool = False
+    fingerprint: str = ""
     cut: bool = False
+    stopped: bool = False
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -91,7 +101,11 @@ class Run:
 
     def step(self, stage: str, done: int = 0, total: int = 0, **facts: float) -> None:
         if self.on_step is not None:
-            self.on_step(Step(stage, done, total, facts))
+            try:
+                self.on_step(Step(stage, done, total, facts))
+            except Stop:
+                if not self.stopped:  # else it has been heard, and this is the way from the best so far to the result
+                    raise
 
     def seconds_left(self) -> float:
         """Of the budget, below 0 where it is used up; infinite where there is none."""

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from surfrecon.run import Run, Step
+from surfrecon.run import Run, Step, Stop
 
 
 def test_stage_takes_the_time_of_its_block_and_announces_it():
@@ -52,6 +52,21 @@ def test_step_hands_on_its_facts_and_may_stop_the_run():
     with pytest.raises(KeyboardInterrupt):
         Run(on_step=stop).step("fit")
     Run().step("fit")  # nobody listens
+
+
+def test_a_stop_that_was_heard_lets_the_rest_of_the_run_pass():
+    steps = []
+
+    def stop(step: Step) -> None:
+        steps.append(step.stage)
+        raise Stop
+
+    run = Run(on_step=stop)
+    with pytest.raises(KeyboardInterrupt):  # which it is for whoever has nothing to show
+        run.step("fit")
+    run.stopped = True
+    run.step("extract")
+    assert steps == ["fit", "extract"]
 
 
 def test_warning_is_kept_and_logged_once(caplog):

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from surfrecon import losses, ops
 from surfrecon.fields.trilinear import TrilinearField
 from surfrecon.geometry import PointCloud
-from surfrecon.optimize import adam, stepwise
+from surfrecon.optimize import Adam, stepwise, train
 from surfrecon.run import Run
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ def fit(settings: GridPull, scan: PointCloud, run: Run) -> TrilinearField:
     every = max(1, min(DECAY_STEPS, settings.steps // 3))  # short runs too end with small steps
 
     shares = {"smooth": smooth, "surface": WEIGHTS["surface"], "align": WEIGHTS["align"]}
-    loss_of_step = lambda step: ops.pulling(field.values, queries[step % POOL], targets[step % POOL], weights, **shares)
+
+    def loss_of(step: int, divisor: int) -> torch.Tensor:
+        batch = (tensor[step % POOL, ::divisor].contiguous() for tensor in (queries, targets))
+        return ops.pulling(field.values, *batch, weights, **shares)
+
     with run.stage("fit"):
-        adam(
-            loss_of_step,
-            field.parameters(),
-            steps=settings.steps,
-            rate=stepwise(RATE * field.step, factor=DECAY, every=every),
-            on_step=lambda done, loss: run.step("fit", done, settings.steps, loss=loss),
-        )
+        rate = stepwise(RATE * field.step, factor=DECAY, every=every)
+        tell = lambda done, loss: run.step("fit", done, settings.steps, loss=loss)
+        train(Adam(loss_of, {"values": field.values}, rate=rate), steps=settings.steps, run=run, on_step=tell)
     with torch.no_grad():
         # Nodes beyond reach still have the start's values, positive deep inside a thick object too: they take their nearest neighbour's.
         place = distance_transform_edt((weights == 0).cpu().numpy(), return_distances=False, return_indices=True)

@@ -13,7 +13,7 @@ import pytest
 
 from surfrecon.apps.console import Progress, guarded, print_json, print_lines, size_text, time_text
 from surfrecon.errors import InputError, MissingDependencyError, ResourceError, SurfreconError
-from surfrecon.run import Run
+from surfrecon.run import Run, Stop
 
 
 def fail(error):
@@ -80,6 +80,23 @@ def test_progress_stops_a_run_whose_interruption_was_swallowed():
 
     assert guarded(command, verbose=False) == 130
     assert reached == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_was_stopped_and_ended_well_says_what_it_left(number, code, capsys):
+    def command():
+        with Progress() as progress:
+            run = Run(on_step=progress)
+            os.kill(os.getpid(), number)
+            try:
+                run.step("fit", 1, 2)
+            except Stop:
+                run.stopped = True
+            run.step("extract")
+        raise Stop("interrupted; mesh.ply is the best so far")
+
+    assert guarded(command, verbose=False) == code
+    assert capsys.readouterr().err == "surfrecon: interrupted; mesh.ply is the best so far\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
