@@ -77,7 +77,7 @@ def local_surfaces(points: np.ndarray, *, neighbours: int | None = None, generat
     tree = cKDTree(points)
     misses, turn = {}, 0.0
     if neighbours is None:
-        misses = left_out_misses(points, tree, generator or np.random.default_rng(0))
+        misses = left_out_misses(points, tree=tree, generator=generator)
         spacing = PointCloud(points).spacing()
         neighbours = steady_size(misses, spacing)
         turn = noise_turn(neighbours, misses[neighbours] / spacing)
@@ -159,8 +159,11 @@ def _planes(points: np.ndarray, rows: np.ndarray, neighbours: np.ndarray) -> tup
     return height, scatter, flatness
 
 
-def left_out_misses(points: np.ndarray, tree: cKDTree, generator: np.random.Generator) -> dict[int, float]:
-    """For each size of neighbourhood, by how much its quadrics miss points that they don't know."""
+def left_out_misses(
+    points: np.ndarray, *, tree: cKDTree | None = None, generator: np.random.Generator | None = None
+) -> dict[int, float]:
+    """For each size of neighbourhood, by how much its quadrics miss points (N, 3) that they don't know: root mean square."""
+    tree, generator = tree or cKDTree(points), generator or np.random.default_rng(0)
     judges = generator.choice(len(points), min(JUDGES, len(points)), replace=False)
     sizes = [size for size in SIZES if size < len(points) // 2] or [min(SIZES[0], len(points) - 1)]
     nearest = tree.query(points[judges], max(sizes) + 1, workers=-1)[1][:, 1:]
@@ -172,11 +175,6 @@ def left_out_misses(points: np.ndarray, tree: cKDTree, generator: np.random.Gene
         kept = np.sort(height)[: max(1, round((1 - TRIMMED) * len(height)))]
         misses[size] = float(np.sqrt(np.mean(kept**2)))
     return misses
-
-
-def least_miss(points: np.ndarray, *, generator: np.random.Generator | None = None) -> float:
-    """Root mean squared miss of left-out points (N, 3) by the neighbourhoods that predict them best."""
-    return min(left_out_misses(points, cKDTree(points), generator or np.random.default_rng(0)).values())
 
 
 def best_size(misses: dict[int, float]) -> int:

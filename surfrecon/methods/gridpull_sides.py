@@ -15,7 +15,7 @@ from surfrecon.geometry import PointCloud
 from surfrecon.ops import Level
 from surfrecon.orientation import Orientation
 
-INSIDE = 0.9  # winding number above which unseen space is full, in place of 1/2: hollows are what hides from scanners
+INSIDE = 0.8  # winding number above which unseen space is full, in place of 1/2: hollows hide from scanners (their values part best there)
 UNSEEN = (1.5, 3.0)  # from the first to the second of these distances to the data, in spacings, 1/2 goes over into INSIDE ...
 OVERLOOKED = (0.07, 0.14)  # ... and back, where the surface faces a side of which this much is missing, over the area scanned
 SIDES_NODES = 97  # along the unit box, of the lattice on which the surface between the sides is looked for

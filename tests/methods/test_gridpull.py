@@ -12,7 +12,7 @@ from surfrecon.fields import Field
 from surfrecon.geometry import PointCloud
 from surfrecon.methods.gridpull import CLEAN_GAIN, GridPull
 from surfrecon.repair import inspect
-from surfrecon.run import Run
+from surfrecon.run import Run, Stop
 
 RADIUS = 0.7
 ANYWHERE = np.random.default_rng(7).uniform(-1, 1, (10_000, 3))
@@ -145,7 +145,7 @@ def test_a_tiny_budget_gives_a_coarser_closed_surface_and_says_so():
 
 
 def test_levels_stop_where_the_next_one_does_not_fit(monkeypatch):
-    monkeypatch.setattr("surfrecon.methods.gridpull.LEAST_CELLS", 32)
+    monkeypatch.setattr("surfrecon.methods.gridpull_fit.LEAST_CELLS", 32)
     run = Run(device="cpu", budget=0.01)
     field = GridPull(finest=128).fit(bare(1500), run)
     assert field.resolution == 32 and run.warnings == ["stopped at 32 of 128 cells: the budget of 0.01 s was used"]
@@ -153,7 +153,7 @@ def test_levels_stop_where_the_next_one_does_not_fit(monkeypatch):
 
 
 def test_rounds_of_a_level_stop_when_time_runs_out_within_it(monkeypatch):
-    monkeypatch.setattr("surfrecon.methods.gridpull.LEAST_CELLS", 16)
+    monkeypatch.setattr("surfrecon.methods.gridpull_fit.LEAST_CELLS", 16)
     run = Run(device="cpu", budget=1e4)
 
     def hurry(step):
@@ -220,3 +220,22 @@ def test_published_form_repeats_with_its_seed_and_tells_every_step():
     assert torch.equal(first, second) and not torch.equal(first, other)
     fit = [step for step in steps if step.total]
     assert [step.done for step in fit] == [1, 2, 3, 4, 5] and all(np.isfinite(step.facts["loss"]) for step in fit)
+
+
+def test_a_fit_stopped_within_a_level_gives_the_levels_before_and_resumes_to_the_same_bytes(tmp_path):
+    scan = bare(1500)
+    whole = fitted(scan, finest=64)[0]
+
+    def stop(step):
+        if (step.stage, step.done) == ("fit 64", 1):
+            raise Stop
+
+    run = Run(device="cpu", folder=tmp_path, on_step=stop)
+    stopped = GridPull(finest=64).fit(scan, run)
+    assert run.stopped and [level.resolution for level in stopped.levels] == [16, 32] and stopped.resolution == 32
+    assert inspect(marching_cubes(stopped, resolution=32, run=Run(device="cpu"))).solid
+    run = Run(device="cpu", folder=tmp_path, resume=True)
+    resumed = GridPull(finest=64).fit(scan, run)
+    assert run.facts["resumed_at"] == 32 and "fit 16" not in run.timings
+    assert [level.resolution for level in resumed.levels] == [level.resolution for level in whole.levels]
+    assert all(torch.equal(a.coefficients, b.coefficients) for a, b in zip(resumed.levels, whole.levels))
