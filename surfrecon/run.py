@@ -57,6 +57,7 @@ class Run:
         timings: stage -> seconds, filled as stages end.
         warnings: sentences a user should read, in order.
         facts: what the stages found out (noise, share of confident sides ...), for the report.
+        kept: results of stages that later ones may want again.
     """
 
     device: str = "auto"
@@ -74,6 +75,7 @@ class Run:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def torch_device(self) -> torch.device:
         import torch

@@ -30,7 +30,8 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "losses": {"fields", "ops", *FOUNDATION},  # linear terms are rows over a grid's levels
     "checkpoints": {"io", *FOUNDATION},  # of io the atomic files only
     "optimize": {"checkpoints", "ops", *FOUNDATION},
-    "methods": {"orientation", "local_surfaces", "thinning", "losses", "fields", "rendering", *FITTING, "ops", *FOUNDATION},
+    "survey": {"orientation", "local_surfaces", "thinning", *FOUNDATION},
+    "methods": {"survey", "orientation", "thinning", "losses", "fields", "rendering", *FITTING, "ops", *FOUNDATION},
     "extract": {"fields", "ops", *FOUNDATION},
     "repair": FOUNDATION,
     "slivers": set(),

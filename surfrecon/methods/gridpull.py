@@ -11,28 +11,22 @@ Everything is in the unit frame. s: spacing of the points. h: side of a level's 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from surfrecon.geometry import PointCloud
 from surfrecon.run import Run
 from surfrecon.thinning import FINEST
 
+if TYPE_CHECKING:
+    from surfrecon.fields import Field
+
 # torch is imported inside functions: settings are read where --help must answer fast.
 
-LEAST_SMOOTHING = 0.1  # of clean points, in spacings
 CLEAN_GAIN = 2.0  # times finer is the grid of clean points: it halves the error on clean_50k and sparse_3k
-CLEAN_REACH = 0.1  # noise beyond the least smoothing, in spacings, over which that gain fades to 1
-SMOOTHING_OF_NOISE = 1.0  # smoothing length per standard deviation of the noise, at usual relief (tuned on noisy, virtual and real scans)
-# Relief: squared miss of the widest neighbourhoods over that of the best, less 1. Its least value that can be told from none; the power of
-# it, over the usual, that smoothing goes by: about that of a bias by relief balanced against noise.
-LEAST_RELIEF, USUAL_RELIEF, RELIEF_POWER = 0.02, 0.1, -0.15
-# Of a fit on two cores: constant, per point, per cell that the surface crosses at the finest level, per pulled query.
-FIXED_SECONDS, SECONDS_PER_POINT, SECONDS_PER_CELL, SECONDS_PER_QUERY = 2.0, 7e-5, 4e-5, 2e-7
+# Of a fit on two cores, beside the survey's: constant, per cell that the surface crosses at the finest level, per pulled query.
+FIXED_SECONDS, SECONDS_PER_CELL, SECONDS_PER_QUERY = 2.0, 4e-5, 2e-7
 FIXED_BYTES, BYTES_PER_CELL = 6e8, 1.5e3
-# Under a budget: share of what is left that looking at the points may take, least number of points.
-LOOK_SHARE, LEAST_POINTS = 0.25, 3000
 
 
 @dataclass(frozen=True)
@@ -71,76 +65,52 @@ class GridPull:
         "paper": {"objective": "paper"},
     }
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
+    starts_from: ClassVar[None] = None
 
-    def fit(self, scan: PointCloud, run: Run):
+    def fit(self, scan: PointCloud, run: Run, start: Field | None = None) -> Field:
         """The scan's signed distance as a GridField, or as a TrilinearField by the paper's objective.
 
         Args:
             scan: in the unit frame.
             run: surroundings.
+            start: of no use here: the coarse levels are the start.
         """
-        import numpy as np
         import torch
 
-        from surfrecon.local_surfaces import local_surfaces, outlying
         from surfrecon.methods import gridpull_paper
         from surfrecon.methods.gridpull_fit import Fit
-        from surfrecon.orientation import orient
-        from surfrecon.thinning import ENOUGH, gathered, thinned
+        from surfrecon.survey import survey
 
         if self.objective == "paper":
             if run.budget is not None:
                 run.warn("the published form takes all its steps: it minds no budget")
             return gridpull_paper.fit(self, scan, run)
         with torch.no_grad():
-            with run.stage("look"):
-                given = len(scan)
-                affordable = max(LEAST_POINTS, min(ENOUGH, LOOK_SHARE * run.seconds_left() / SECONDS_PER_POINT))
-                scan = thinned(replace(scan, colors=None, scalars={}), side=2 / max(FINEST, self.finest), enough=int(affordable))
-                if len(scan) < given:
-                    run.facts["thinned_to"] = len(scan)
-                if len(scan) < given <= ENOUGH:
-                    run.cut_short(f"thinned to {len(scan):,} of {given:,} points")
-                scan = gathered(scan)
-                far = outlying(scan.points)
-                scan = scan[~far]
-                run.facts["outliers"] = int(far.sum())
-                surfaces = local_surfaces(scan.points, generator=np.random.default_rng(run.seed))
-            with run.stage("orient"):
-                orientation = orient(scan, surfaces.normals, run)
-                run.facts["sides_from"] = orientation.source
-                run.facts["confident_sides"] = float(orientation.confident.mean())
-            return Fit(self, scan, orientation, surfaces, run).field
+            return Fit(self, survey(scan, run, finest=self.finest), run).field
 
-    def plan(self, spacing: float, misses: Mapping[int, float]) -> tuple[float, list[int]]:
-        """Smoothing in spacings, and cells along the box of each level, coarse to fine, doubling.
+    def plan(self, spacing: float, clean: float) -> list[int]:
+        """Cells along the box of each level, coarse to fine, doubling.
 
         Args:
             spacing: of the points, unit frame.
-            misses: of left-out points by neighbourhoods of each size, unit frame.
+            clean: from 1, points without noise, to 0, others.
         """
         from surfrecon.fields.grid import BRICK
-        from surfrecon.local_surfaces import NOISE_OF_MISS
 
-        best = min(misses.values())
-        noise = NOISE_OF_MISS * best / spacing
-        relief = max(LEAST_RELIEF, (misses[max(misses)] / best) ** 2 - 1) if best else USUAL_RELIEF
-        smoothing = self.smoothing or max(LEAST_SMOOTHING, SMOOTHING_OF_NOISE * noise * (relief / USUAL_RELIEF) ** RELIEF_POWER)
-        clean = min(1.0, max(0.0, 1 - ((self.smoothing or noise) - LEAST_SMOOTHING) / CLEAN_REACH))
         finest = self.finest or min(FINEST, self.cells_per_spacing * CLEAN_GAIN**clean * 2 / spacing)
         doublings = max(0, round(math.log2(finest / self.coarsest)))
         first = max(BRICK, BRICK * round(finest / 2**doublings / BRICK))  # as near to self.coarsest as the finest allows
-        return smoothing, [first * 2**i for i in range(doublings + 1)]
+        return [first * 2**i for i in range(doublings + 1)]
 
     def foresee(self, scan: PointCloud) -> tuple[float, float, int]:
         """Seconds on two cores, bytes, and cells along the box of a fit to a scan in the unit frame: good to a factor of two."""
-        from surfrecon.local_surfaces import left_out_misses
         from surfrecon.methods import gridpull_paper
+        from surfrecon.survey import SECONDS_PER_POINT, first_look
 
         if self.objective == "paper":
             return self.steps * self.queries * SECONDS_PER_QUERY, FIXED_BYTES, 2 * (self.finest or gridpull_paper.NODES - 1)
         spacing = scan.spacing()
-        finest = self.plan(spacing, left_out_misses(scan.points))[1][-1]
+        finest = self.plan(spacing, first_look(scan).clean)[-1]
         crossed = len(scan) * (spacing * finest / 2) ** 2
         work = self.rounds / 3 * SECONDS_PER_CELL * crossed
         return FIXED_SECONDS + SECONDS_PER_POINT * len(scan) + work, FIXED_BYTES + BYTES_PER_CELL * crossed, finest

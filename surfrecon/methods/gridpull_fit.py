@@ -14,12 +14,11 @@ import torch
 from surfrecon import losses
 from surfrecon.checkpoints import Checkpoints
 from surfrecon.fields.grid import GridField, refined
-from surfrecon.geometry import PointCloud
-from surfrecon.local_surfaces import NOISE_OF_MISS
 from surfrecon.methods.gridpull_sides import Sides
 from surfrecon.ops import Level
 from surfrecon.optimize import conjugate_gradient
 from surfrecon.run import Run
+from surfrecon.survey import Survey
 
 if TYPE_CHECKING:
     from surfrecon.methods.gridpull import GridPull
@@ -48,18 +47,19 @@ LOOK_SECONDS, LOOK_SECONDS_PER_POINT = 0.3, 5e-5  # of the first stage: what it 
 class Fit:
     """One fit on its way from the coarsest level to the finest."""
 
-    def __init__(self, settings: GridPull, scan: PointCloud, orientation, surfaces, run: Run):
+    def __init__(self, settings: GridPull, known: Survey, run: Run):
         device = run.torch_device()
         self.settings, self.run = settings, run
+        scan, orientation = known.scan, known.orientation
         self.spacing = scan.spacing()
         inside = (abs(scan.points) < 1).all(axis=1)
         self.points = torch.as_tensor(scan.points[inside], dtype=torch.float32, device=device)
         self.normals = torch.as_tensor(orientation.normals[inside], dtype=torch.float32, device=device)
         self.weights = torch.ones(len(self.points), device=device)
         self.normal_weights = self.weights.clone()
-        miss = min(surfaces.misses.values())
-        self.reach = max(settings.normal_reach * self.spacing, REACH_OF_NOISE * NOISE_OF_MISS * miss)
-        self.smoothing, resolutions = settings.plan(self.spacing, surfaces.misses)
+        self.reach = max(settings.normal_reach, REACH_OF_NOISE * known.quality.noise) * self.spacing
+        self.smoothing = settings.smoothing or known.quality.smoothing
+        resolutions = settings.plan(self.spacing, known.quality.clean)
         checkpoints = Checkpoints(run)
         with run.stage("start"):
             self.sides = Sides(orientation, scan)

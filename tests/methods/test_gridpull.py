@@ -174,7 +174,7 @@ def test_a_budget_that_suffices_changes_nothing(ball):
 
 
 def test_more_points_than_the_grid_can_tell_apart_are_thinned(monkeypatch):
-    monkeypatch.setattr("surfrecon.thinning.ENOUGH", 3000)
+    monkeypatch.setattr("surfrecon.survey.ENOUGH", 3000)
     field, run = fitted(bare(12_000, noise=1.0))
     assert 1000 < run.facts["thinned_to"] <= 3000 and not run.warnings
     spacing = sphere(3000)[1]
