@@ -69,6 +69,7 @@ def diagnosis(device: str, backend: str) -> dict[str, Any]:
         "processors": cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_bytes": available_memory(),
+        "candidates": [{"backend": name, "what": what, "problem": problem} for name, problem, what in ops.candidates(chosen)],
         "backends": [{"op": op, "backend": name, "reason": reason} for op, name, reason in ops.choices(chosen, backend)],
         "extras": [asdict(extra) | {"problem": problem(extra), "install": f'pip install "surfrecon[{extra.name}]"'} for extra in EXTRAS],
     }
@@ -118,6 +119,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines += ["", f"{facts['processors']} processors, {facts['threads']} threads in torch{memory}"]
     for device in facts["devices"]:
         lines.append(f"{device['name']}: {device['description']}{', UNUSABLE: ' + device['problem'] if device['problem'] else ''}")
+    lines += ["", f"backends for {facts['device']}, the preferred first:"]
+    lines += [f"  {row['backend']}: {'not usable: ' + row['problem'] if row['problem'] else row['what']}" for row in facts["candidates"]]
     lines += ["", f"ops on {facts['device']}:"]
     lines += [f"  {row['op']}: {row['backend']} ({row['reason']})" for row in facts["backends"]]
     lines += ["", "optional parts:"]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from surfrecon.errors import InputError
 from surfrecon.ops import reference
 from surfrecon.ops.bricks import BRICK, BRICK_NODES, Level
-from surfrecon.ops.choice import BACKENDS, OPS, backend_of, choices, use
+from surfrecon.ops.choice import BACKENDS, OPS, backend_of, candidates, choices, computed, use
+from surfrecon.ops.hash_grid import HashGrid, SdfNetwork
 from surfrecon.ops.linear_map import LinearMap
 from surfrecon.ops.reference import STENCIL, SparseRows, bspline_evaluate, bspline_weights
+from surfrecon.ops.sphere_start import sphere_start
 
 __all__ = [
     "BACKENDS",
@@ -20,23 +24,32 @@ __all__ = [
     "BRICK_NODES",
     "OPS",
     "STENCIL",
+    "HashGrid",
     "Level",
     "LinearMap",
+    "SdfNetwork",
     "SparseRows",
     "adam_step",
     "bspline_evaluate",
     "bspline_weights",
+    "candidates",
     "choices",
+    "hash_encode",
+    "hash_sdf",
+    "hash_sdf_by_differences",
     "laplacian",
     "laplacian_rows",
     "pull_rows",
     "pulling",
+    "sphere_start",
     "spline_field",
     "spline_gather",
     "spline_splat",
     "trilinear",
     "use",
 ]
+
+Result = TypeVar("Result")
 
 
 def spline_field(levels: Sequence[Level], x: Tensor, *, gradient: bool = True) -> tuple[Tensor, Tensor | None]:
@@ -62,9 +75,7 @@ def laplacian(level: Level) -> Tensor:
 
 def trilinear(values: Tensor, x: Tensor, *, gradient: bool = True) -> tuple[Tensor, Tensor | None]:
     """Value and gradient (unit frame) of a dense (M, M, M) lattice, linear between its nodes, at (N, 3) points."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        return reference.trilinear(values, x, gradient=gradient)
-    return backend_of("trilinear", values, x).trilinear(values, x, gradient=gradient)
+    return _with_constants("trilinear", (x,), values).trilinear(values, x, gradient=gradient)
 
 
 def pulling(values: Tensor, queries: Tensor, targets: Tensor, weights: Tensor, *, smooth: float, surface: float, align: float) -> Tensor:
@@ -83,11 +94,85 @@ def spline_splat(u: Tensor, amounts: Tensor, shape: tuple[int, int, int]) -> Ten
     return _without_derivatives("spline_splat", u, amounts).spline_splat(u, amounts, shape)
 
 
-def adam_step(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, *, step: int, rate: float) -> None:
+def hash_encode(
+    grid: HashGrid, table: Tensor, x: Tensor, *, mask: Tensor | None = None, gradient: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Features of (N, 3) points on a hash grid, and their derivatives with respect to the points."""
+    call = lambda backend: backend.hash_encode(grid, table, x, mask=mask, gradient=gradient)
+    return _on_hash_grid("hash_encode", x, mask, [table], call)
+
+
+def hash_sdf(
+    network: SdfNetwork,
+    table: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    x: Tensor,
+    *,
+    mask: Tensor | None = None,
+    gradient: bool = True,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Signed distance, its gradient and the other outputs of a network on a hash grid, at (N, 3) points."""
+    call = lambda backend: backend.hash_sdf(network, table, weights, biases, x, mask=mask, gradient=gradient)
+    return _on_hash_grid("hash_sdf", x, mask, [table, *weights, *biases], call)
+
+
+def hash_sdf_by_differences(
+    network: SdfNetwork,
+    table: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    x: Tensor,
+    *,
+    step: float,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As hash_sdf, with the gradient by central differences, which spreads what it asks for over neighbouring cells.
+
+    Args:
+        step: to either side, unit frame, > 0; a cell of the finest level in use (`grid.cells`). It ends at the border of the box.
+    Raises:
+        InputError: the step is not > 0, or as of hash_sdf.
+    Gradient: as of hash_sdf, by its values alone.
+    Source: Li et al., Neuralangelo, 2023, eq. 4.
+    """
+    if not step > 0:
+        raise InputError(f"step must be > 0 (unit frame), got {step}; take a cell of the grid")
+    inside = x.clamp(-1, 1)
+    offsets = step * torch.eye(3, dtype=x.dtype, device=x.device)
+    ahead, behind = ((inside[:, None] + side * offsets).clamp(-1, 1) for side in (1, -1))
+    probes = torch.cat([inside, ahead.reshape(-1, 3), behind.reshape(-1, 3)])
+    sdf, _, features = hash_sdf(network, table, weights, biases, probes, mask=mask, gradient=False)
+    at_x, at_ahead, at_behind = sdf.split([len(x), 3 * len(x), 3 * len(x)])
+    lengths = (ahead - behind).diagonal(dim1=1, dim2=2)
+    return at_x, (at_ahead - at_behind).view(-1, 3) / lengths, features[: len(x)]
+
+
+def adam_step(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, *, step: int | Tensor, rate: float | Tensor) -> None:
     """Move a parameter and its two moments by one step of Adam, in place."""
-    tensors = (parameter, gradient, mean, square)
-    backend = backend_of("adam_step", *tensors) if all(tensor.is_contiguous() for tensor in tensors) else reference
-    backend.adam_step(*tensors, step=step, rate=rate)
+    tensors = [parameter, gradient, mean, square]
+    if parameter.device.type == "cpu":
+        step, rate = int(step), float(rate)
+    call = lambda backend: backend.adam_step(*tensors, step=step, rate=rate)
+    if all(tensor.is_contiguous() for tensor in tensors):
+        computed("adam_step", tensors, call)
+    else:
+        call(reference)
+
+
+def _on_hash_grid(op: str, x: Tensor, mask: Tensor | None, parameters: list[Tensor], call: Callable[[ModuleType], Result]) -> Result:
+    """By a backend whose kernel has a backward to the parameters alone."""
+    constants = [x] if mask is None else [x, mask]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in constants):
+        return call(reference)
+    return computed(op, [*constants, *parameters], call)
+
+
+def _with_constants(op: str, constants: Sequence[Tensor], *others: Tensor) -> ModuleType:
+    """The backend of an op whose kernel has a backward, but not to these."""
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in constants):
+        return reference
+    return backend_of(op, *constants, *others)
 
 
 def _without_derivatives(op: str, *tensors: Tensor) -> ModuleType:

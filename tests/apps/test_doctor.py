@@ -20,6 +20,7 @@ def test_json_holds_versions_devices_and_the_backend_of_each_op(without_extras, 
     assert all(facts["versions"][name] for name in ("surfrecon", "python", "numpy", "torch"))
     assert facts["devices"][0]["name"] == "cpu" and facts["devices"][0]["problem"] is None
     assert [(row["op"], row["backend"], row["reason"]) for row in facts["backends"]] == ops.choices("cpu", "auto")
+    assert [(row["backend"], row["problem"], row["what"]) for row in facts["candidates"]] == ops.candidates("cpu")
 
 
 def test_text_gives_the_install_line_of_what_is_missing(without_extras, surfrecon):
@@ -32,6 +33,7 @@ def test_text_gives_the_install_line_of_what_is_missing(without_extras, surfreco
 def test_text_names_the_backend_of_each_op_and_why(without_extras, surfrecon):
     lines = surfrecon("doctor", "--device", "cpu").out.splitlines()
     assert all(f"  {op}: {backend} ({reason})" in lines for op, backend, reason in ops.choices("cpu", "auto"))
+    assert "  reference: plain torch" in lines and "  triton: not usable: triton computes on NVIDIA GPUs, not on cpu" in lines
 
 
 def test_unknown_backend_is_refused(without_extras, surfrecon):

@@ -1,5 +1,6 @@
 """What the tests of all ops share: the dtypes, and one tolerance for each."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import ModuleType
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from surfrecon.ops import native as native_backend
 from surfrecon.ops import reference as reference_backend
+from surfrecon.ops import triton as triton_backend
 from surfrecon.ops.native import loader
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-14}  # relative and absolute, of sums of tens of numbers around 1
@@ -58,6 +60,21 @@ def native(request) -> Iterator[ModuleType]:
 @pytest.fixture(params=["reference", *VARIANTS])
 def backend(request) -> Iterator[ModuleType]:
     """Every backend."""
+    with nullcontext(reference_backend) if request.param == "reference" else _native(request.param) as backend:
+        yield backend
+
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # test_triton.py runs these tests so in a process of its own, slowly
+HASH_BACKENDS = ["triton"] if INTERPRETED else ["reference", *(VARIANTS if {"hash_encode", "hash_sdf"} <= native_backend.KERNELS else ())]
+
+
+@pytest.fixture(params=HASH_BACKENDS)
+def hash_backend(request, monkeypatch) -> Iterator[ModuleType]:
+    """Every backend that has the ops on hash grids."""
+    if request.param == "triton":
+        monkeypatch.setattr(triton_backend.here, "_precision", "ieee")
+        yield triton_backend
+        return
     with nullcontext(reference_backend) if request.param == "reference" else _native(request.param) as backend:
         yield backend
 

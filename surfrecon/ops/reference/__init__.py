@@ -4,6 +4,8 @@ from surfrecon.ops.reference.adam import adam_step
 from surfrecon.ops.reference.bspline import STENCIL, bspline_evaluate, bspline_weights
 from surfrecon.ops.reference.dense_spline import spline_gather, spline_splat
 from surfrecon.ops.reference.field import spline_field
+from surfrecon.ops.reference.hash_encoding import hash_encode
+from surfrecon.ops.reference.hash_sdf import hash_sdf
 from surfrecon.ops.reference.pulling import pulling
 from surfrecon.ops.reference.sparse import SparseRows
 from surfrecon.ops.reference.terms import laplacian, laplacian_rows, pull_rows
@@ -15,6 +17,8 @@ __all__ = [
     "adam_step",
     "bspline_evaluate",
     "bspline_weights",
+    "hash_encode",
+    "hash_sdf",
     "laplacian",
     "laplacian_rows",
     "pull_rows",

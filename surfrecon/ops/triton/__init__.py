@@ -1,0 +1,50 @@
+"""Kernels in Triton for NVIDIA GPUs, float32; triton itself is imported at the first call.
+
+The first call for a layout compiles its kernels (seconds; Triton keeps them on disk) and tries them on one point. After that nothing waits
+for the GPU, and no buffer's size depends on its numbers: a step of training can be captured as a CUDA graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from surfrecon.ops.hash_grid import HashGrid, SdfNetwork
+from surfrecon.ops.triton.here import PRECISIONS, precision, problem, use_precision
+
+KERNELS = frozenset({"adam_step", "hash_encode", "hash_sdf"})
+
+__all__ = ["KERNELS", "PRECISIONS", "precision", "problem", "use_precision", *sorted(KERNELS)]
+
+
+def hash_encode(
+    grid: HashGrid, table: Tensor, x: Tensor, *, mask: Tensor | None = None, gradient: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """As the reference's; gradient: table, first order."""
+    from surfrecon.ops.triton import encoding
+
+    return encoding.hash_encode(grid, table, x, mask=mask, gradient=gradient)
+
+
+def hash_sdf(
+    network: SdfNetwork,
+    table: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    x: Tensor,
+    *,
+    mask: Tensor | None = None,
+    gradient: bool = True,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """As the reference's, to the precision in use; gradient: table, weights and biases, first order."""
+    from surfrecon.ops.triton import sdf
+
+    return sdf.hash_sdf(network, table, weights, biases, x, mask=mask, gradient=gradient)
+
+
+def adam_step(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, *, step: int | Tensor, rate: float | Tensor) -> None:
+    """As the reference's."""
+    from surfrecon.ops.triton import adam
+
+    adam.adam_step(parameter, gradient, mean, square, step=step, rate=rate)
