@@ -3,6 +3,8 @@
 from surfrecon.ops.native.bending import laplacian, laplacian_rows
 from surfrecon.ops.native.dense import adam_step, pulling, spline_gather, spline_splat, trilinear
 from surfrecon.ops.native.field import spline_field
+from surfrecon.ops.native.hash_encoding import hash_encode
+from surfrecon.ops.native.hash_sdf import hash_sdf
 from surfrecon.ops.native.loader import available
 from surfrecon.ops.native.pull import pull_rows
 
@@ -10,6 +12,8 @@ __all__ = [
     "KERNELS",
     "adam_step",
     "available",
+    "hash_encode",
+    "hash_sdf",
     "laplacian",
     "laplacian_rows",
     "pull_rows",

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 
-#define SURFRECON_INTERFACE 1  // INTERFACE in loader.py must be the same: raise both when a function's arguments change
+#define SURFRECON_INTERFACE 2  // INTERFACE in loader.py must be the same: raise both when a function's arguments change
 
 #if defined(__GNUC__)
 #define SURFRECON_API extern "C" __attribute__((visibility("default")))
+#define SURFRECON_INLINE inline __attribute__((always_inline))  // loops around it are vectorised only then
 #else
 #define SURFRECON_API extern "C"
+#define SURFRECON_INLINE inline
 #endif

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from surfrecon.errors import InputError
 
-INTERFACE = 1  # SURFRECON_INTERFACE in interface.h
+INTERFACE = 2  # SURFRECON_INTERFACE in interface.h
 FOLDER = Path(__file__).parent
 BASELINE, X86_64_V3 = "baseline", "x86-64-v3"
 SUFFIXES = (".so", ".dylib")
