@@ -98,7 +98,7 @@ def reconstruct(
         Checkpoints(run).newest()  # what can't be resumed is refused before the work begins
     unit_from_world = Similarity.fit(scan)
     unit = scan.transformed(unit_from_world)
-    field = method.fit(unit, run)
+    field = fitted(method, unit, run)
     resolution = resolution or field.resolution or resolution_for(unit)
     if (run.cut or run.stopped) and field.resolution:
         resolution = min(resolution, field.resolution)
@@ -120,6 +120,17 @@ def reconstruct(
         world = mesh.transformed(unit_from_world.inverse())
         sheet = trim(world, seen) if open else None
     return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution, sharp)
+
+
+def fitted(method: Any, unit: PointCloud, run: Run) -> Field:
+    """A method's field of a scan in the unit frame, over the start that it asks for, if it asks for one."""
+    if method.starts_from is None:
+        return method.fit(unit, run)
+    name, settings = method.starts_from
+    before = replace(run, folder=None, resume=False)  # checkpoints are the method's own; its start is made again
+    start = method_class(name)(**settings).fit(unit, before)
+    run.cut, run.stopped = run.cut or before.cut, before.stopped
+    return start if run.stopped else method.fit(unit, run, start)
 
 
 def named(method: Any) -> tuple[str, Any]:
@@ -169,6 +180,9 @@ def estimate(scan: PointCloud, method: Any = "auto", resolution: int | None = No
     _, method = named(method)
     unit = thinned(scan.transformed(Similarity.fit(scan)))
     seconds, bytes, finest = method.foresee(unit)
+    if method.starts_from is not None:
+        before = method_class(method.starts_from[0])(**method.starts_from[1]).foresee(unit)
+        seconds, bytes = seconds + before[0], max(bytes, before[1])
     resolution = resolution or finest
     crossed = len(unit) * (unit.spacing() * resolution / 2) ** 2
     seconds += SECONDS_PER_POINT * len(scan) + SECONDS_PER_CELL * crossed

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from surfrecon.errors import InputError
 
-METHODS = {"gridpull": "surfrecon.methods.gridpull:GridPull"}
+METHODS = {"gridpull": "surfrecon.methods.gridpull:GridPull", "hashsdf": "surfrecon.methods.hashsdf:HashSdf"}
 
 
 def method_class(name: str) -> type:

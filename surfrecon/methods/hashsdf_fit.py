@@ -1,0 +1,133 @@
+"""hashsdf's fit: samples of gridpull's energy, lowered by Adam on a hash grid over a coarse start.
+
+Per unit of area the energy is the mean over points of w f^2 + reach^2 v |grad f - n|^2, plus length^3 times the thickness of the band times
+the mean over queries in it of |Hessian of f|^2, plus the mean over queries far from all points of (f - start)^2. A Hessian along a random
+direction d, by the difference of two gradients, has a third of its square on average. Lengths are in s: the loss is near the square of
+the noise. Letters and frame: see hashsdf.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from surfrecon.fields import Field
+from surfrecon.fields.hash_grid import HashGridField
+from surfrecon.ops import SdfNetwork
+from surfrecon.optimize import Adam, cosine, train, warmed
+from surfrecon.run import Run
+from surfrecon.survey import Survey
+
+if TYPE_CHECKING:
+    from surfrecon.methods.hashsdf import HashSdf
+
+REACH_OF_NOISE = 2.0  # the normals' least reach per standard deviation of the noise
+CREASE = 4.0  # radius of curvature in smoothing lengths below which bending costs less than its square: edges stay
+NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
+RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
+MIN_SCALE = 0.05  # floor of the residual scale, in s: clean data have no noise to measure
+QUERIES_PER_POINT, MOST_QUERIES = 16, 2**21  # in the pool; few of them, taken often, leave the bends between them free
+BAND = 1.0  # half its thickness, in h
+PROBE = 1.0  # from a query to its partner, in cells of the finest level
+FAR = 2.5  # from all points, in s, where the start is left alone
+STAY = 1.0  # weight of that
+WARM, LAST = 20, 0.02  # steps over which the rate grows; its share at the end
+NETWORK_RATE = 0.1  # of the table's
+
+
+class Fit:
+    """One training."""
+
+    def __init__(self, settings: HashSdf, known: Survey, start: Field, run: Run):
+        self.settings, self.device = settings, run.torch_device()
+        scan = known.scan
+        self.spacing, self.cell = scan.spacing(), 2 / start.resolution
+        inside = (abs(scan.points) < 1).all(axis=1)
+        self.points, self.normals = (
+            torch.as_tensor(rows[inside], dtype=torch.float32, device=self.device) for rows in (scan.points, known.orientation.normals)
+        )
+        self.reach = max(settings.normal_reach, REACH_OF_NOISE * known.quality.noise)
+        self.length = settings.smoothing or known.quality.smoothing
+        generator = run.generator()
+        network = settings.network(self.spacing, len(self.points), known.quality.clean, start.resolution)
+        self.field = _untrained(network, generator, start, self.cell)
+        self.field.resolution = network.grid.finest
+        with run.stage("start"):
+            self._pool(generator, network.grid.cells[-1])
+            self._reweight()
+        with run.stage("fit"):
+            rate = warmed(cosine(settings.rate, last=LAST * settings.rate, steps=settings.steps), WARM)
+            parameters = dict(self.field.named_parameters())
+            factors = {name: NETWORK_RATE for name in parameters if name != "table"}
+            descent = Adam(lambda step, divisor: self._loss(generator, divisor), parameters, rate=rate, factors=factors)
+            tell = lambda done, loss: run.step("fit", done, settings.steps, loss=loss)
+            train(descent, steps=settings.steps, run=run, generator=generator, on_step=tell)
+        self.field.requires_grad_(False)
+        self.field.lipschitz = self._steepest()
+        run.facts["smoothing_spacings"] = self.length
+
+    def _pool(self, generator: torch.Generator, probe: float) -> None:
+        """What the loss draws from, with the start's values and gradients: points, and queries in the band with their partners."""
+        level = self.field.start.levels[-1]
+        nodes = level.positions()[: level.active * 64]
+        nodes = nodes[level.coefficients[: level.active * 64].abs() < BAND * self.cell + level.step]
+        count = min(QUERIES_PER_POINT * len(self.points), MOST_QUERIES)
+        pick = torch.randint(len(nodes), (count,), generator=generator, device=self.device)
+        x = nodes[pick] + level.step * (torch.rand(count, 3, generator=generator, device=self.device) - 0.5)
+        x = x[self.field.start(x).abs() < BAND * self.cell]
+        direction = torch.nn.functional.normalize(torch.randn(x.shape, generator=generator, device=self.device), dim=1)
+        distance = cKDTree(self.points.cpu().numpy()).query(x.cpu().numpy(), workers=-1)[0]
+        self.far = torch.as_tensor(distance, device=self.device) > FAR * self.spacing
+        self.probe = PROBE * probe
+        self.queries, self.partners = x, x + self.probe * direction
+        self.of_points, self.of_queries, self.of_partners = (
+            self.field.start.value_and_gradient(at) for at in (self.points, self.queries, self.partners)
+        )
+
+    def _reweight(self) -> None:
+        """Geman-McClure weights of points and normals by the start's residuals."""
+        residual, gradient = self.of_points
+        deviation = 1.4826 * residual.abs().median()
+        limit = (RESIDUAL_SCALE * deviation).clamp(min=max(MIN_SCALE * self.spacing, 0.25 * self.cell))
+        self.weights = (1 + (residual / limit) ** 2) ** -2
+        miss = (gradient - self.normals).square().sum(1)
+        self.normal_weights = self.weights * (1 + miss / NORMAL_LIMIT**2) ** -2
+
+    def _loss(self, generator: torch.Generator, divisor: int) -> Tensor:
+        """The energy by one batch, over s^2."""
+        draw = lambda rows, count: torch.randint(len(rows), (max(1, count // divisor),), generator=generator, device=self.device)
+        p, q = draw(self.points, self.settings.batch), draw(self.queries, self.settings.batch // 2)
+        x = torch.cat([self.points[p], self.queries[q], self.partners[q]])
+        start = tuple(torch.cat([a[p], b[q], c[q]]) for a, b, c in zip(self.of_points, self.of_queries, self.of_partners))
+        value, gradient = self.field.combined(start, self.field.net(x))
+        s, points, queries = self.spacing, len(p), len(q)
+        data = (self.weights[p] * (value[:points] / s) ** 2).mean()
+        normals = (self.normal_weights[p] * (gradient[:points] - self.normals[p]).square().sum(1)).mean()
+        turn = (gradient[points : points + queries] - gradient[points + queries :]).square().sum(1)
+        bend = 3 * turn / (self.probe / s) ** 2  # |Hessian|^2 s^2
+        discount = (1 + CREASE**2 * self.length**2 * bend.detach()) ** -0.5
+        moved = (value[points : points + queries] - start[0][points : points + queries]) / s
+        thickness = 2 * BAND * self.cell / s
+        away = self.far[q]
+        return (
+            data
+            + self.reach**2 * normals
+            + self.length**3 * thickness * (bend * discount).mean()
+            + STAY * (away * moved.square()).mean()
+        )
+
+    def _steepest(self) -> float:
+        """The largest slope at the queries: measured there, not proven between them."""
+        return float(self.field.value_and_gradient(self.queries)[1].norm(dim=1).max())
+
+
+def _untrained(network: SdfNetwork, generator: torch.Generator, start: Field, scale: float) -> HashGridField:
+    """A field that is its start: the last layer is zero, the others keep the size of what they pass on (He et al., 2015)."""
+    device = generator.device
+    weights = [torch.randn(shape, generator=generator, device=device) * (2 / shape[1]) ** 0.5 for shape in network.weight_shapes]
+    weights[-1].zero_()
+    biases = [torch.zeros(shape, device=device) for shape in network.bias_shapes]
+    return HashGridField(network, network.grid.start(generator), weights, biases, start=start, scale=scale)
