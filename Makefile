@@ -44,6 +44,7 @@ bench: venv  # against Open3D, on the scans in ../shared/data; about an hour, wr
 	$(BIN)/python benchmarks/signs.py
 	$(BIN)/python benchmarks/scans.py
 	$(BIN)/python benchmarks/harder.py
+	$(BIN)/python benchmarks/methods.py
 	$(BIN)/python benchmarks/sharp.py
 	$(BIN)/python benchmarks/command.py
 	$(BIN)/python benchmarks/presets.py

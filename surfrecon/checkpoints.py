@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from surfrecon.errors import InputError, ResourceError, SurfreconError, is_out_of_memory
 from surfrecon.io.atomic import replacing
 from surfrecon.run import Run, Stop
+
+# safetensors is imported where it is used: a fit that leaves no checkpoints does without.
 
 log = logging.getLogger("surfrecon")
 
@@ -64,10 +64,12 @@ class Checkpoints:
         """
         if self.folder is None or not self.run.resume:
             return None
+        from safetensors import SafetensorError
+
         for number in sorted(self._numbers(), reverse=True):
             try:
                 fingerprint, tensors, facts = self._read(number)
-            except (OSError, ValueError, LookupError, TypeError, safetensors.SafetensorError) as error:
+            except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
                 reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
                 self.run.warn(f"{self._file(number, 'json')} is damaged and skipped ({reason})")
                 continue
@@ -93,12 +95,14 @@ class Checkpoints:
         """Bring the state kept last to the disk. Where that fails the run goes on, with a warning: it can still end well."""
         if self.folder is None or self.kept is None or self._written:
             return
+        from safetensors.torch import save
+
         tensors, facts = self.kept
         number = max(self._numbers(), default=0) + 1
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # Copies: safetensors refuses tensors that share memory.
-            data = safetensors.torch.save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+            data = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
             manifest = {"version": FORMAT, "fingerprint": self.run.fingerprint, "facts": dict(facts)}
             manifest["sha256"] = _digest(data, manifest)
             for suffix, content in (("safetensors", data), ("json", json.dumps(manifest, indent=2).encode())):
@@ -144,13 +148,15 @@ class Checkpoints:
         return self.folder / f"{number}.{suffix}"
 
     def _read(self, number: int) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+        from safetensors.torch import load
+
         manifest = json.loads(self._file(number, "json").read_bytes())
         if manifest["version"] != FORMAT:
             raise ValueError(f"its format is {manifest['version']}, this surfrecon's is {FORMAT}")
         data = self._file(number, "safetensors").read_bytes()
         if manifest.pop("sha256") != _digest(data, manifest):
             raise ValueError("its SHA-256 is another one")
-        return manifest["fingerprint"], safetensors.torch.load(data), manifest["facts"]
+        return manifest["fingerprint"], load(data), manifest["facts"]
 
 
 def restore(tensors: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:

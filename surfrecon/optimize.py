@@ -170,6 +170,7 @@ def train(
     run: Run,
     generator: torch.Generator | None = None,
     look: int = 1,
+    reserve: float | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> float:
     """Go down a number of steps, through what may go wrong on the way; returns the last good loss.
@@ -177,13 +178,14 @@ def train(
     Where the loss or an unknown isn't finite, or the loss exceeds DIVERGED times the first, the last good state, at most STRIDE steps old,
     comes back, the step is passed over and the rate becomes SLOWER. Where memory runs out that state comes back, too, and batches are
     halved. States are kept as checkpoints: a run that resumes continues from the newest and takes the same steps as one that was never
-    interrupted. A Stop ends the descent early.
+    interrupted. A Stop ends the descent early, and so does a budget of time.
 
     Args:
         descent: its tensors are changed in place.
         run: for warnings, facts, and checkpoints in its folder.
         generator: that the loss draws from, if any; its state is kept as well.
         look: steps from one look at the loss to the next: more let a GPU run ahead.
+        reserve: seconds that what follows needs of the run's budget; None minds no budget.
         on_step: called after each look with the number of steps done and the step's loss; may raise to stop.
     Raises:
         SurfreconError: it diverged more than RECOVERIES times.
@@ -224,6 +226,9 @@ def train(
                 checkpoints.keep(good | state, asdict(course))
             if on_step is not None:
                 on_step(course.step, value)
+            if reserve is not None and run.seconds_left() < reserve and course.step < steps:
+                run.cut_short(f"{course.step} of {steps} steps were taken")
+                break
     if run.stopped and not _finite(descent.tensors):
         restore(descent.tensors, good)
     if course.recoveries:

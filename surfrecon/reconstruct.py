@@ -15,7 +15,7 @@ from surfrecon.checkpoints import Checkpoints
 from surfrecon.extract import marching_cubes
 from surfrecon.fields import Field
 from surfrecon.geometry import Mesh, PointCloud, Scan, Similarity
-from surfrecon.methods import METHODS, method_class
+from surfrecon.methods import METHODS, fitted, method_class
 from surfrecon.repair import MeshReport, inspect, supported, trim
 from surfrecon.run import Run
 from surfrecon.sharpen import sharpen
@@ -120,17 +120,6 @@ def reconstruct(
         world = mesh.transformed(unit_from_world.inverse())
         sheet = trim(world, seen) if open else None
     return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution, sharp)
-
-
-def fitted(method: Any, unit: PointCloud, run: Run) -> Field:
-    """A method's field of a scan in the unit frame, over the start that it asks for, if it asks for one."""
-    if method.starts_from is None:
-        return method.fit(unit, run)
-    name, settings = method.starts_from
-    before = replace(run, folder=None, resume=False)  # checkpoints are the method's own; its start is made again
-    start = method_class(name)(**settings).fit(unit, before)
-    run.cut, run.stopped = run.cut or before.cut, before.stopped
-    return start if run.stopped else method.fit(unit, run, start)
 
 
 def named(method: Any) -> tuple[str, Any]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from surfrecon.errors import InputError
+from surfrecon.geometry import PointCloud
+from surfrecon.run import Run
+
+if TYPE_CHECKING:
+    from surfrecon.fields import Field
 
 METHODS = {"gridpull": "surfrecon.methods.gridpull:GridPull", "hashsdf": "surfrecon.methods.hashsdf:HashSdf"}
 
@@ -19,3 +26,14 @@ def method_class(name: str) -> type:
         raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
     module, _, attribute = METHODS[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def fitted(method: Any, unit: PointCloud, run: Run) -> Field:
+    """A method's field of a scan in the unit frame, over the start that it asks for, if it asks for one."""
+    if method.starts_from is None:
+        return method.fit(unit, run)
+    name, settings = method.starts_from
+    before = replace(run, folder=None, resume=False)  # checkpoints are the method's own; its start is made again
+    start = method_class(name)(**settings).fit(unit, before)
+    run.cut, run.stopped = run.cut or before.cut, before.stopped
+    return start if run.stopped else method.fit(unit, run, start)

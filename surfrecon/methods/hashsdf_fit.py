@@ -36,6 +36,7 @@ FAR = 2.5  # from all points, in s, where the start is left alone
 STAY = 1.0  # weight of that
 WARM, LAST = 20, 0.02  # steps over which the rate grows; its share at the end
 NETWORK_RATE = 0.1  # of the table's
+FINISH_SECONDS, FINISH_SECONDS_PER_CELL = 2.0, 6e-5  # after the fit: constant, per cell that the surface crosses
 
 
 class Fit:
@@ -64,7 +65,7 @@ class Fit:
             factors = {name: NETWORK_RATE for name in parameters if name != "table"}
             descent = Adam(lambda step, divisor: self._loss(generator, divisor), parameters, rate=rate, factors=factors)
             tell = lambda done, loss: run.step("fit", done, settings.steps, loss=loss)
-            train(descent, steps=settings.steps, run=run, generator=generator, on_step=tell)
+            train(descent, steps=settings.steps, run=run, generator=generator, reserve=self._finish(), on_step=tell)
         self.field.requires_grad_(False)
         self.field.lipschitz = self._steepest()
         run.facts["smoothing_spacings"] = self.length
@@ -118,6 +119,10 @@ class Fit:
             + self.length**3 * thickness * (bend * discount).mean()
             + STAY * (away * moved.square()).mean()
         )
+
+    def _finish(self) -> float:
+        """Seconds that extracting, checking and writing will take."""
+        return FINISH_SECONDS + FINISH_SECONDS_PER_CELL * len(self.points) * (self.spacing * self.field.resolution / 2) ** 2
 
     def _steepest(self) -> float:
         """The largest slope at the queries: measured there, not proven between them."""

@@ -6,9 +6,10 @@ import torch
 
 from surfrecon.errors import InputError
 from surfrecon.geometry import PointCloud
+from surfrecon.methods import fitted
 from surfrecon.methods.gridpull import GridPull
 from surfrecon.methods.hashsdf import HashSdf
-from surfrecon.reconstruct import estimate, fitted, reconstruct
+from surfrecon.reconstruct import estimate, reconstruct
 from surfrecon.run import Run, Stop
 
 RADIUS = 0.7
@@ -140,3 +141,15 @@ def test_the_estimate_counts_the_start_and_the_table():
     scan = sphere(3000)
     small, large = (estimate(scan, HashSdf(levels=levels, finest=512)) for levels in (4, 16))
     assert large.bytes > small.bytes and large.seconds > small.seconds > estimate(scan, GridPull(**HashSdf.starts_from[1])).seconds
+
+
+def test_a_budget_ends_the_training_and_says_so():
+    run = Run(device="cpu", budget=1e4)
+
+    def hurry(step):
+        if (step.stage, step.done) == ("fit", 20):
+            run.budget = 1e-3
+
+    run.on_step = hurry
+    fitted(QUICK, sphere(800), run)
+    assert run.cut and run.warnings == ["20 of 60 steps were taken: the budget of 0.001 s was used"]
