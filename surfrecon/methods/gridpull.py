@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CLEAN_GAIN = 4.0  # times finer is the grid of clean points: their quadratic pieces bend once a cell (sparse_3k: a tenth off the error)
 # Of a fit on two cores, beside the survey's: constant, per cell that the surface crosses at the finest level, per pulled query.
 FIXED_SECONDS, SECONDS_PER_CELL, SECONDS_PER_QUERY = 2.0, 4e-5, 2e-7
-FIXED_BYTES, BYTES_PER_CELL = 6e8, 1.5e3
+FIXED_BYTES, BYTES_PER_POINT, BYTES_PER_CELL = 3.9e8, 2.2e3, 1.5e3
 
 
 @dataclass(frozen=True)
@@ -113,4 +113,5 @@ class GridPull:
         finest = self.plan(spacing, first_look(scan).clean)[-1]
         crossed = len(scan) * (spacing * finest / 2) ** 2
         work = self.rounds / 3 * SECONDS_PER_CELL * crossed
-        return FIXED_SECONDS + SECONDS_PER_POINT * len(scan) + work, FIXED_BYTES + BYTES_PER_CELL * crossed, finest
+        bytes = FIXED_BYTES + BYTES_PER_POINT * len(scan) + BYTES_PER_CELL * crossed
+        return FIXED_SECONDS + SECONDS_PER_POINT * len(scan) + work, bytes, finest

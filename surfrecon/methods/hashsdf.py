@@ -28,10 +28,10 @@ COARSER = 3.0  # than the start is the coarsest level: noise is taken off over l
 CLEAN_GAIN = 4.0  # times finer is the grid of clean points
 ENTRIES_PER_POINT = 8.0  # of each level, at most: more than that can't be told apart
 LEAST_ENTRIES, MOST_ENTRIES = 12, 22  # log2, of a level
-# On two cores, beside the start's: seconds of a step per point of the batch and level, bytes per number of the table (it, its gradient, two
-# moments, two good states of three each, a checkpoint's copy).
-SECONDS_PER_SAMPLE, BYTES_PER_NUMBER = 2e-7, 40
-FIXED_BYTES = 6e8
+# On two cores, beside the start's: seconds of a step per point of the batch and level. Bytes: constant, per point of the scan (most of them
+# its queries'), per number of the table (itself, its gradient, two moments, and two states of three to go back to).
+SECONDS_PER_SAMPLE = 2e-7
+FIXED_BYTES, BYTES_PER_POINT, BYTES_PER_NUMBER = 3.8e8, 2000, 40
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,10 @@ class HashSdf:
         )
         return SdfNetwork(grid, width=self.width, xyz=False, radius=0.0)
 
+    def extracted(self, finest: int) -> int:
+        """Cells along the unit box at which a field of such a finest level is worth extracting: FINEST, unless more were asked for."""
+        return finest if self.finest else min(finest, FINEST)
+
     def foresee(self, scan: PointCloud) -> tuple[float, float, int]:
         """Seconds on two cores, bytes, and cells along the box of a fit to a scan in the unit frame, beside the start's."""
         from surfrecon.survey import first_look
@@ -112,4 +116,5 @@ class HashSdf:
         spacing = scan.spacing()
         network = self.network(spacing, len(scan), first_look(scan).clean, max(16, round(1 / spacing)))
         seconds = SECONDS_PER_SAMPLE * self.steps * 2 * self.batch * self.levels
-        return seconds, FIXED_BYTES + BYTES_PER_NUMBER * network.grid.numbers, network.grid.finest
+        bytes = FIXED_BYTES + BYTES_PER_POINT * len(scan) + BYTES_PER_NUMBER * network.grid.numbers
+        return seconds, bytes, self.extracted(network.grid.finest)

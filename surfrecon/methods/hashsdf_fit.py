@@ -55,7 +55,7 @@ class Fit:
         generator = run.generator()
         network = settings.network(self.spacing, len(self.points), known.quality.clean, start.resolution)
         self.field = _untrained(network, generator, start, self.cell)
-        self.field.resolution = network.grid.finest
+        self.field.resolution = settings.extracted(network.grid.finest)
         with run.stage("start"):
             self._pool(generator, network.grid.cells[-1])
             self._reweight()
