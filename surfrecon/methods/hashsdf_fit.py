@@ -80,8 +80,9 @@ class Fit:
         x = nodes[pick] + level.step * (torch.rand(count, 3, generator=generator, device=self.device) - 0.5)
         x = x[self.field.start(x).abs() < BAND * self.cell]
         direction = torch.nn.functional.normalize(torch.randn(x.shape, generator=generator, device=self.device), dim=1)
-        distance = cKDTree(self.points.cpu().numpy()).query(x.cpu().numpy(), workers=-1)[0]
-        self.far = torch.as_tensor(distance, device=self.device) > FAR * self.spacing
+        tree, reach = cKDTree(self.points.cpu().numpy()), FAR * self.spacing
+        distance = tree.query(x.cpu().numpy(), distance_upper_bound=reach, workers=-1)[0]
+        self.far = torch.as_tensor(distance, device=self.device) >= reach  # infinite there
         self.probe = PROBE * probe
         self.queries, self.partners = x, x + self.probe * direction
         self.of_points, self.of_queries, self.of_partners = (

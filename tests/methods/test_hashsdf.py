@@ -138,9 +138,11 @@ def test_a_noisy_scan_becomes_a_solid_of_its_volume():
 
 
 def test_the_estimate_counts_the_start_and_the_table():
-    scan = sphere(3000)
-    small, large = (estimate(scan, HashSdf(levels=levels, finest=512)) for levels in (4, 16))
-    assert large.bytes > small.bytes and large.seconds > small.seconds > estimate(scan, GridPull(**HashSdf.starts_from[1])).seconds
+    scan, few, many = sphere(3000), HashSdf(levels=4), HashSdf(levels=16)
+    assert estimate(scan, many).seconds > estimate(scan, few).seconds > estimate(scan, GridPull(**HashSdf.starts_from[1])).seconds
+    more = many.foresee(scan)[1] - few.foresee(scan)[1]
+    numbers = [method.network(scan.spacing(), len(scan), 1.0, 64).grid.numbers for method in (few, many)]
+    assert more >= 16 * 0.8 * (numbers[1] - numbers[0])  # the table, its gradient and two moments, at least
 
 
 def test_a_budget_ends_the_training_and_says_so():
