@@ -56,19 +56,19 @@ class HashSdf:
     levels: int = 6
     features: int = 2
     width: int = 32
-    steps: int = 300
+    steps: int = 200
     batch: int = 4096
     rate: float = 0.01
     smoothing: float = 0.0
     normal_reach: float = 0.5
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        "fast": {"steps": 150},
+        "fast": {"steps": 100},
         "balanced": {},
-        "fine": {"steps": 900, "batch": 8192},
+        "fine": {"steps": 800, "batch": 8192},
     }
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
-    starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {"cells_per_spacing": 0.5, "rounds": 2})
+    starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {"cells_per_spacing": 0.5, "rounds": 2, "iterations": 30})
 
     def fit(self, scan: PointCloud, run: Run, start: Field | None = None) -> Field:
         """The scan's signed distance as a HashGridField over the start.
