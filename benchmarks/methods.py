@@ -13,8 +13,7 @@ import argparse
 from results import record, table
 from scans import Case, cases, geometric, ours
 
-from surfrecon.geometry import PointCloud
-from surfrecon.io import read_mesh, read_scan
+from surfrecon.io import read_mesh
 from surfrecon.metrics import compare, largest_component
 
 SAMPLES = 20_000  # each side
@@ -27,9 +26,7 @@ RUNS = {
 
 def measured(case: Case) -> dict[str, tuple[float, float, float, float]]:
     """Run -> distance and Hausdorff over the truth's diagonal, seconds, estimated over measured peak of memory."""
-    scan = read_scan(case.scan)
-    scan = PointCloud(scan.points, normals=scan.normals if case.with_normals else None)
-    truth = read_mesh(case.truth)
+    scan, truth = case.read(), read_mesh(case.truth)
     found = {}
     for name, options in RUNS.items():
         mesh, report = ours(scan, options)

@@ -51,6 +51,11 @@ class Case:
     truth: Path
     with_normals: bool
 
+    def read(self) -> PointCloud:
+        """What both sides are given: positions, and normals where the case has some."""
+        scan = read_scan(self.scan)
+        return PointCloud(scan.points, normals=scan.normals if self.with_normals else None)
+
 
 def cases() -> list[Case]:
     made = [
@@ -96,9 +101,7 @@ def ours(scan: PointCloud, options: list[str]) -> tuple[Mesh, dict]:
 
 
 def measured(case: Case, options: list[str], peers: bool) -> dict:
-    scan = read_scan(case.scan)
-    scan = PointCloud(scan.points, normals=scan.normals if case.with_normals else None)
-    truth = read_mesh(case.truth)
+    scan, truth = case.read(), read_mesh(case.truth)
     against = lambda mesh: compare(largest_component(mesh), truth, samples=SAMPLES)
     mesh, report = ours(scan, options)
     row = {"case": case, "report": report, "ours": against(mesh)}

@@ -15,6 +15,32 @@ from torch import Tensor
 from surfrecon import ops
 from surfrecon.fields.grid import Level
 
+REACH_OF_NOISE = 2.0  # the normals' least reach per standard deviation of the noise
+CREASE = 4.0  # radius of curvature in smoothing lengths below which bending costs less than its square: edges stay
+NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
+RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
+
+
+def robust_weights(residual: Tensor, *, floor: float) -> tuple[Tensor, Tensor]:
+    """(N,) Geman-McClure weights of points by their residuals (N,), and () the residuals' robust standard deviation.
+
+    Args:
+        floor: least scale of the residuals, in their units: clean data have none to measure.
+    """
+    deviation = 1.4826 * residual.abs().median()
+    limit = (RESIDUAL_SCALE * deviation).clamp(min=floor)
+    return (1 + (residual / limit) ** 2) ** -2, deviation
+
+
+def normal_weights(gradient: Tensor, normals: Tensor) -> Tensor:
+    """(N,) Geman-McClure weights of normals (N, 3) by how far the gradient (N, 3) misses them."""
+    return (1 + (gradient - normals).square().sum(1) / NORMAL_LIMIT**2) ** -2
+
+
+def crease_discount(squared: Tensor) -> Tensor:
+    """Share of its weight that bending keeps where the curvature times the smoothing length has this square."""
+    return (1 + CREASE**2 * squared) ** -0.5
+
 
 @dataclass(frozen=True)
 class LinearTerm:

@@ -8,6 +8,8 @@ refined coarse values, so the field is C1 across levels.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -87,9 +89,13 @@ class GridField(Field):
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return ops.spline_field(self.levels, x)
 
-    def steepest(self) -> float:
-        """The largest slope at the finest level's nodes within NEAR cells of the surface: measured there, not proven between them."""
+    def finest_nodes(self, reach: float = math.inf) -> Tensor:
+        """(K, 3) positions of the finest level's active nodes whose coefficients are within reach of zero."""
         level = self.levels[-1]
         active = level.active * BRICK_NODES
-        near = level.positions()[:active][level.coefficients[:active].abs() < NEAR * level.step]
+        return level.positions()[:active][level.coefficients[:active].abs() < reach]
+
+    def steepest(self) -> float:
+        """The largest slope at the finest level's nodes within NEAR cells of the surface: measured there, not proven between them."""
+        near = self.finest_nodes(NEAR * self.levels[-1].step)
         return max((float(self.value_and_gradient(part)[1].norm(dim=1).max()) for part in near.split(2**18) if len(part)), default=1.0)

@@ -1,6 +1,6 @@
-"""HashGridField: a signed distance on a multiresolution hash grid, alone or as the residual to a coarser field.
+"""HashGridField: a signed distance on a multiresolution hash grid, as the residual to a coarser field.
 
-As a residual it counts near the start's surface only: f = start + gate(start) scale net, where gate falls from 1 to 0 as |start| goes from
+The residual counts near the start's surface only: f = start + gate(start) scale net, where gate falls from 1 to 0 as |start| goes from
 REACH[0] to REACH[1] times scale. Further off nothing trains the network, and the start knows the sides. Frame: the unit box.
 """
 
@@ -24,7 +24,7 @@ class HashGridField(Field):
 
     Attributes:
         network: the layout of table, weights and biases, which are parameters.
-        start: what the network is the residual to; None where it stands alone.
+        start: what the network is the residual to.
         scale: unit of the residual, unit frame.
     """
 
@@ -35,8 +35,8 @@ class HashGridField(Field):
         weights: Sequence[Tensor],
         biases: Sequence[Tensor],
         *,
-        start: Field | None = None,
-        scale: float = 1.0,
+        start: Field,
+        scale: float,
     ):
         super().__init__()
         self.network, self.start, self.scale = network, start, scale
@@ -66,10 +66,7 @@ class HashGridField(Field):
     def _in_parts(self, x: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
         values, slopes = [], []
         for part in x.split(PART):
-            if self.start is None:
-                value, slope = self.net(part, gradient=gradient)
-            else:
-                value, slope = self._corrected(part, gradient=gradient)
+            value, slope = self._corrected(part, gradient=gradient)
             values.append(value)
             slopes.append(slope)
         if not values:

@@ -1,4 +1,8 @@
-"""The methods by name, loaded on use: 'module:Class'. A class is its settings; fit() is its behaviour."""
+"""The methods by name, loaded on use: 'module:Class'. A class is its settings; fit() is its behaviour.
+
+Each has `PRESETS`, the kinds of scans that it `accepts`, `starts_from` (a method and its settings whose field it starts from, or None),
+fit(scan, run, start) and foresee(scan), the time and memory that a fit will take.
+"""
 
 from __future__ import annotations
 

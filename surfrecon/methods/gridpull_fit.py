@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,8 +24,6 @@ from surfrecon.survey import Survey
 if TYPE_CHECKING:
     from surfrecon.methods.gridpull import GridPull
 
-CREASE = 4.0  # radius of curvature in smoothing lengths below which bending costs less than its square: edges stay
-REACH_OF_NOISE = 2.0  # the normals' least reach per standard deviation of the noise
 BAND = 2.0  # half width of what a level refines, in cells of the level above
 DENSE = 64  # levels up to this many cells cover the whole box
 POINTS_PER_CELL_FACE = 4  # points per squared lattice side that a level uses; more would only cost time
@@ -33,8 +32,6 @@ ANCHOR = 0.3  # pull of the dense levels towards the winding field's sides, wher
 ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyond doubt, unit frame: nearer, the data's own trend decides
 ANCHOR_OFF = 1.0  # spacings from the winding surface within which there is no pull at all: sparse points know no better
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
-NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
-RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
 MIN_SCALE = 0.05  # floor of the residual scale, in spacings: clean data have no noise to measure
 TINY = 1e-300  # keeps a quotient finite where nothing is left to solve
 # Under a budget: cells up to which levels are fitted whatever the time, growth of a level's time with each doubling, and seconds that the
@@ -57,7 +54,7 @@ class Fit:
         self.normals = torch.as_tensor(orientation.normals[inside], dtype=torch.float32, device=device)
         self.weights = torch.ones(len(self.points), device=device)
         self.normal_weights = self.weights.clone()
-        self.reach = max(settings.normal_reach, REACH_OF_NOISE * known.quality.noise) * self.spacing
+        self.reach = max(settings.normal_reach, losses.REACH_OF_NOISE * known.quality.noise) * self.spacing
         self.smoothing = settings.smoothing or known.quality.smoothing
         resolutions = settings.plan(self.spacing, known.quality.clean)
         checkpoints = Checkpoints(run)
@@ -84,14 +81,14 @@ class Fit:
         run.facts["noise_unit"] = float(self.scale)
         run.facts["smoothing_spacings"] = self.smoothing
 
-    def _state(self):
+    def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, list]]:
         """What a later run needs to continue after the levels so far: tensors and facts of a checkpoint."""
         tensors = {"weights": self.weights, "normal_weights": self.normal_weights, "scale": self.scale}
         for level in self.field.levels:
             tensors |= {f"{level.resolution}.table": level.table, f"{level.resolution}.coefficients": level.coefficients}
         return tensors, {"levels": [[level.resolution, level.active] for level in self.field.levels]}
 
-    def _continue(self, tensors, facts) -> int:
+    def _continue(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, list]) -> int:
         """Take up such a state; how many levels are done."""
         tensors = {name: tensor.to(self.points.device) for name, tensor in tensors.items()}
         self.weights, self.normal_weights, self.scale = (tensors[name] for name in ("weights", "normal_weights", "scale"))
@@ -102,13 +99,10 @@ class Fit:
 
     def _near(self, resolution: int):
         """Where the next level is needed: nodes that the surface may touch, and the data; everywhere while the lattice is small."""
-        level = self.field.levels[-1]
-        active = level.active * 64
-        positions = level.positions()[:active]
         if resolution <= DENSE:
-            return positions
-        close = level.coefficients[:active].abs() < BAND * level.step
-        return torch.cat([positions[close], self.points[self.weights > 0.1]])
+            return self.field.finest_nodes()
+        near = self.field.finest_nodes(BAND * self.field.levels[-1].step)
+        return torch.cat([near, self.points[self.weights > 0.1]])
 
     def _level(self, name: str) -> None:
         start = time.perf_counter()
@@ -134,13 +128,10 @@ class Fit:
     def _reweight(self) -> None:
         """Geman-McClure weights: points that the surface leaves behind lose their say, and so do normals that it contradicts."""
         residual, gradient = self.field.value_and_gradient(self.points)
-        deviation = 1.4826 * residual.abs().median()
-        self.scale = deviation
         step = self.field.levels[-1].step
-        limit = (RESIDUAL_SCALE * deviation).clamp(min=max(MIN_SCALE * self.spacing, step if step > 1.5 * self.spacing else 0))
-        self.weights = (1 + (residual / limit) ** 2) ** -2
-        miss = (gradient - self.normals).square().sum(1)
-        self.normal_weights = self.weights * (1 + miss / NORMAL_LIMIT**2) ** -2 if step <= 1.5 * self.spacing else self.weights.clone()
+        coarse = step > 1.5 * self.spacing
+        self.weights, self.scale = losses.robust_weights(residual, floor=max(MIN_SCALE * self.spacing, step if coarse else 0))
+        self.normal_weights = self.weights.clone() if coarse else self.weights * losses.normal_weights(gradient, self.normals)
 
 
 class _System:
@@ -164,7 +155,7 @@ class _System:
         data = s * s * torch.cat([weights[self.here], normal_weights[self.here].repeat_interleave(3)])
         length = max(smoothing * s, COARSE_LENGTH * h)
         curvature = self.bending.target / h**2
-        bend = (length**3 / h) * (1 + (CREASE * smoothing * s * curvature) ** 2) ** -0.5
+        bend = (length**3 / h) * losses.crease_discount((smoothing * s * curvature) ** 2)
         anchor = torch.zeros(1, device=data.device)
         right = self.pull.right(data) + self.bending.right(bend)
         if self.sides is not None:

@@ -20,6 +20,7 @@ from surfrecon.thinning import FINEST
 
 if TYPE_CHECKING:
     from surfrecon.fields import Field
+    from surfrecon.fields.grid import GridField
     from surfrecon.ops import SdfNetwork
 
 # torch is imported inside functions: settings are read where --help must answer fast.
@@ -70,13 +71,13 @@ class HashSdf:
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
     starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {"cells_per_spacing": 0.5, "rounds": 2, "iterations": 30})
 
-    def fit(self, scan: PointCloud, run: Run, start: Field | None = None) -> Field:
+    def fit(self, scan: PointCloud, run: Run, start: GridField | None = None) -> Field:
         """The scan's signed distance as a HashGridField over the start.
 
         Args:
             scan: in the unit frame.
             run: surroundings.
-            start: a coarse signed distance of the same scan, its resolution known.
+            start: a coarse signed distance of the same scan, as gridpull fits it.
         Raises:
             InputError: there is no start.
         """

@@ -14,7 +14,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from surfrecon.fields import Field
+from surfrecon import losses
+from surfrecon.fields.grid import GridField
 from surfrecon.fields.hash_grid import HashGridField
 from surfrecon.ops import SdfNetwork
 from surfrecon.optimize import Adam, cosine, train, warmed
@@ -24,11 +25,7 @@ from surfrecon.survey import Survey
 if TYPE_CHECKING:
     from surfrecon.methods.hashsdf import HashSdf
 
-REACH_OF_NOISE = 2.0  # the normals' least reach per standard deviation of the noise
-CREASE = 4.0  # radius of curvature in smoothing lengths below which bending costs less than its square: edges stay
-NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/4 of their say
-RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
-MIN_SCALE = 0.05  # floor of the residual scale, in s: clean data have no noise to measure
+MIN_SCALE, MIN_SCALE_OF_CELL = 0.05, 0.25  # floor of the residual scale, in s and in h: a coarse start misses clean points
 QUERIES_PER_POINT, MOST_QUERIES = 16, 2**21  # in the pool; few of them, taken often, leave the bends between them free
 BAND = 1.0  # half its thickness, in h
 PROBE = 1.0  # from a query to its partner, in cells of the finest level
@@ -42,7 +39,7 @@ FINISH_SECONDS, FINISH_SECONDS_PER_CELL = 2.0, 6e-5  # after the fit: constant, 
 class Fit:
     """One training."""
 
-    def __init__(self, settings: HashSdf, known: Survey, start: Field, run: Run):
+    def __init__(self, settings: HashSdf, known: Survey, start: GridField, run: Run):
         self.settings, self.device = settings, run.torch_device()
         scan = known.scan
         self.spacing, self.cell = scan.spacing(), 2 / start.resolution
@@ -50,7 +47,7 @@ class Fit:
         self.points, self.normals = (
             torch.as_tensor(rows[inside], dtype=torch.float32, device=self.device) for rows in (scan.points, known.orientation.normals)
         )
-        self.reach = max(settings.normal_reach, REACH_OF_NOISE * known.quality.noise)
+        self.reach = max(settings.normal_reach, losses.REACH_OF_NOISE * known.quality.noise)
         self.length = settings.smoothing or known.quality.smoothing
         generator = run.generator()
         network = settings.network(self.spacing, len(self.points), known.quality.clean, start.resolution)
@@ -72,12 +69,11 @@ class Fit:
 
     def _pool(self, generator: torch.Generator, probe: float) -> None:
         """What the loss draws from, with the start's values and gradients: points, and queries in the band with their partners."""
-        level = self.field.start.levels[-1]
-        nodes = level.positions()[: level.active * 64]
-        nodes = nodes[level.coefficients[: level.active * 64].abs() < BAND * self.cell + level.step]
+        step = self.field.start.levels[-1].step
+        nodes = self.field.start.finest_nodes(BAND * self.cell + step)
         count = min(QUERIES_PER_POINT * len(self.points), MOST_QUERIES)
         pick = torch.randint(len(nodes), (count,), generator=generator, device=self.device)
-        x = nodes[pick] + level.step * (torch.rand(count, 3, generator=generator, device=self.device) - 0.5)
+        x = nodes[pick] + step * (torch.rand(count, 3, generator=generator, device=self.device) - 0.5)
         x = x[self.field.start(x).abs() < BAND * self.cell]
         direction = torch.nn.functional.normalize(torch.randn(x.shape, generator=generator, device=self.device), dim=1)
         tree, reach = cKDTree(self.points.cpu().numpy()), FAR * self.spacing
@@ -92,11 +88,8 @@ class Fit:
     def _reweight(self) -> None:
         """Geman-McClure weights of points and normals by the start's residuals."""
         residual, gradient = self.of_points
-        deviation = 1.4826 * residual.abs().median()
-        limit = (RESIDUAL_SCALE * deviation).clamp(min=max(MIN_SCALE * self.spacing, 0.25 * self.cell))
-        self.weights = (1 + (residual / limit) ** 2) ** -2
-        miss = (gradient - self.normals).square().sum(1)
-        self.normal_weights = self.weights * (1 + miss / NORMAL_LIMIT**2) ** -2
+        self.weights, _ = losses.robust_weights(residual, floor=max(MIN_SCALE * self.spacing, MIN_SCALE_OF_CELL * self.cell))
+        self.normal_weights = self.weights * losses.normal_weights(gradient, self.normals)
 
     def _loss(self, generator: torch.Generator, divisor: int) -> Tensor:
         """The energy by one batch, over s^2."""
@@ -110,7 +103,7 @@ class Fit:
         normals = (self.normal_weights[p] * (gradient[:points] - self.normals[p]).square().sum(1)).mean()
         turn = (gradient[points : points + queries] - gradient[points + queries :]).square().sum(1)
         bend = 3 * turn / (self.probe / s) ** 2  # |Hessian|^2 s^2
-        discount = (1 + CREASE**2 * self.length**2 * bend.detach()) ** -0.5
+        discount = losses.crease_discount(self.length**2 * bend.detach())
         moved = (value[points : points + queries] - start[0][points : points + queries]) / s
         thickness = 2 * BAND * self.cell / s
         away = self.far[q]
@@ -130,7 +123,7 @@ class Fit:
         return float(self.field.value_and_gradient(self.queries)[1].norm(dim=1).max())
 
 
-def _untrained(network: SdfNetwork, generator: torch.Generator, start: Field, scale: float) -> HashGridField:
+def _untrained(network: SdfNetwork, generator: torch.Generator, start: GridField, scale: float) -> HashGridField:
     """A field that is its start: the last layer is zero, the others keep the size of what they pass on (He et al., 2015)."""
     device = generator.device
     weights = [torch.randn(shape, generator=generator, device=device) * (2 / shape[1]) ** 0.5 for shape in network.weight_shapes]

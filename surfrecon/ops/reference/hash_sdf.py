@@ -50,9 +50,15 @@ def hash_sdf(
     Source: Wang et al., NeuS2, 2023, section 3.3, has its derivatives of second order; the one row and its backward are our own.
     """
     network.check(table, weights, biases, x, mask)
-    encoded, slopes = hash_encode(network.grid, table, x, mask=mask, gradient=gradient)
+    return composed(network, weights, biases, x, *hash_encode(network.grid, table, x, mask=mask, gradient=gradient))
+
+
+def composed(
+    network: SdfNetwork, weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, encoded: Tensor, slopes: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """hash_sdf from features (N, L F) of the points and their derivatives (N, L F, 3), or None where the gradient isn't wanted."""
     inputs = torch.cat([encoded, x.clamp(-1, 1)], dim=1) if network.xyz else encoded
-    outputs, row = perceptron(network.activation, weights, biases, inputs, gradient=gradient)
+    outputs, row = perceptron(network.activation, weights, biases, inputs, gradient=slopes is not None)
     slope = None
     if row is not None:
         slope = torch.einsum("nid,ni->nd", slopes, row[:, : network.grid.encoded])

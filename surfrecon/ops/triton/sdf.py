@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from surfrecon.ops.hash_grid import SdfNetwork
-from surfrecon.ops.reference.hash_sdf import perceptron
+from surfrecon.ops.reference.hash_sdf import composed
 from surfrecon.ops.trial import trial
 from surfrecon.ops.triton import encoding, sdf_kernels
 from surfrecon.ops.triton.cells import lanes, levels_on
@@ -68,15 +68,7 @@ def _unfused(
         _said.add(network)
         size = f"{network.hidden} hidden layers of {network.width}"
         log.info("a network of %s is too wide for one kernel: its grid by triton, its layers by torch, several times slower", size)
-    encoded, slopes = encoding.hash_encode(network.grid, table, x, mask=mask, gradient=gradient)
-    inputs = torch.cat([encoded, x.clamp(-1, 1)], dim=1) if network.xyz else encoded
-    outputs, row = perceptron(network.activation, weights, biases, inputs, gradient=gradient)
-    slope = None
-    if row is not None:
-        slope = torch.einsum("nid,ni->nd", slopes, row[:, : network.grid.encoded])
-        if network.xyz:
-            slope = slope + row[:, network.grid.encoded :]
-    return outputs[:, 0] - network.radius, slope, outputs[:, 1:]
+    return composed(network, weights, biases, x, *encoding.hash_encode(network.grid, table, x, mask=mask, gradient=gradient))
 
 
 def options(network: SdfNetwork) -> dict[str, int]:
