@@ -24,6 +24,7 @@ FLAGS += ["-g0", "-fvisibility=hidden"]
 VARIANTS = {"baseline": []}
 if sys.platform == "linux" and platform.machine() == "x86_64":
     VARIANTS["x86-64-v3"] = ["-march=x86-64-v3"]
+    VARIANTS["x86-64-v4"] = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
 
 
 def kernels() -> list[Extension]:

@@ -39,7 +39,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-VARIANTS = ["x86-64-v3", "baseline"]
+VARIANTS = [*loader.FASTER, loader.BASELINE]
 
 
 @contextmanager

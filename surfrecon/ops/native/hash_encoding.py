@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from surfrecon.ops.hash_grid import HashGrid
 from surfrecon.ops.native.loader import COUNT, FLOATS, REAL, SIZE, checked, function, threads
 
-TILE, PASS = 48, 1368  # points of a tile, and tiles of a pass, as in hash_tiles.h
+TILE, PASS = 96, 684  # points of a tile, and tiles of a pass, as in hash_tiles.h
 MOST_LEVELS = 32
 LARGE = 2**22  # bytes, from which on large pages are asked for
 LAYOUT = ctypes.c_void_p

@@ -16,7 +16,7 @@ from surfrecon.ops.native.loader import COUNT, FLOATS, REAL, SIZE, checked, func
 
 MOST_RUNS, MOST_ROWS = 64, 131  # as in hash_sdf.cpp
 ARRAYS, SPARE = 5, 2  # of a network's scratch, as in perceptron.h
-MOST_LANES = 8  # of any variant
+MOST_LANES = 16  # of any variant
 
 
 class _Network(ctypes.Structure):

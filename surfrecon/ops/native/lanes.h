@@ -1,6 +1,6 @@
 // SIMD vectors, and small matrix products over tiles of points with several points a vector. Arrays of a tile are [row][TILE] floats.
 //
-// A block of results stays in registers: BLOCK rows of VECTORS vectors fill 12 of the 16 that x86-64 has.
+// A block of results stays in registers: BLOCK rows of VECTORS vectors fill three quarters of the 16 that x86-64 has, 32 with AVX-512.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +10,15 @@
 
 namespace lanes {
 
-#if defined(__AVX__)
-constexpr int LANES = 8;
+#if defined(__AVX512F__)
+constexpr int LANES = 16, BLOCK = 8;
+#elif defined(__AVX__)
+constexpr int LANES = 8, BLOCK = 4;
 #else
-constexpr int LANES = 4;
+constexpr int LANES = 4, BLOCK = 4;
 #endif
-constexpr int BLOCK = 4, VECTORS = 3;
-constexpr int TILE = 48;  // points; a multiple of LANES * VECTORS
+constexpr int VECTORS = 3;
+constexpr int TILE = 96;  // points; a multiple of LANES * VECTORS
 
 typedef float Lane __attribute__((vector_size(4 * LANES)));
 typedef int32_t Whole __attribute__((vector_size(4 * LANES)));
@@ -35,6 +37,15 @@ SURFRECON_INLINE To same_bits(From from) {
     static_assert(sizeof to == sizeof from, "of one size");
     std::memcpy(&to, &from, sizeof to);
     return to;
+}
+
+// The lane is in a register from here on: else compilers load it again for each product.
+SURFRECON_INLINE void hold(Lane& lane) {
+#if defined(__x86_64__)
+    asm("" : "+v"(lane));
+#else
+    (void)lane;
+#endif
 }
 
 SURFRECON_INLINE float sum(Lane lane) {
@@ -62,11 +73,11 @@ SURFRECON_INLINE void product_block(const float* w, int64_t stride, int steps, c
         for (int v = 0; v < VECTORS; ++v) store(out + r * TILE + v * LANES, sums[r][v]);
 }
 
-template <bool TRANSPOSED>
+// Fewer rows than BLOCK, maybe none.
+template <bool TRANSPOSED, int ROWS = BLOCK - 1>
 SURFRECON_INLINE void product_rest(int rows, const float* w, int64_t stride, int steps, const float* bias, const float* in, float* out) {
-    if (rows == 1) product_block<1, TRANSPOSED>(w, stride, steps, bias, in, out);
-    if (rows == 2) product_block<2, TRANSPOSED>(w, stride, steps, bias, in, out);
-    if (rows == 3) product_block<3, TRANSPOSED>(w, stride, steps, bias, in, out);
+    if (rows == ROWS) product_block<ROWS, TRANSPOSED>(w, stride, steps, bias, in, out);
+    if constexpr (ROWS > 1) product_rest<TRANSPOSED, ROWS - 1>(rows, w, stride, steps, bias, in, out);
 }
 
 // out = W in + bias, or, transposed, W^T in: `rows` rows of results, `steps` rows of `in`; `stride` is the length of a row of W in memory.
@@ -89,13 +100,16 @@ struct Outer {
 
 template <int ROWS, int COLUMNS>
 SURFRECON_INLINE void outer_block(const Outer* terms, int count, int64_t left, int64_t right, float* w, int64_t stride) {
-    Lane sums[ROWS][COLUMNS] = {};
+    Lane sums[ROWS][COLUMNS];
+    for (int r = 0; r < ROWS; ++r)
+        for (int c = 0; c < COLUMNS; ++c) sums[r][c] = Lane{};
     for (int t = 0; t < count; ++t)
         for (int p = 0; p < TILE; p += LANES) {
             Lane b[COLUMNS];
             for (int c = 0; c < COLUMNS; ++c) b[c] = load(terms[t].right + (right + c) * TILE + p);
             for (int r = 0; r < ROWS; ++r) {
-                const Lane a = load(terms[t].left + (left + r) * TILE + p);
+                Lane a = load(terms[t].left + (left + r) * TILE + p);
+                hold(a);
                 for (int c = 0; c < COLUMNS; ++c) sums[r][c] += a * b[c];
             }
         }

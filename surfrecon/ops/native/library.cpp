@@ -10,11 +10,15 @@
 // The version of the interface that this library was built for.
 SURFRECON_API int32_t surfrecon_interface() { return SURFRECON_INTERFACE; }
 
-// 1 if this processor and its system run code for x86-64-v3, else 0.
-SURFRECON_API int32_t surfrecon_runs_x86_64_v3() {
+// The highest of x86-64's levels that this processor and its system run and that there are libraries for: 4, 3, or 0.
+SURFRECON_API int32_t surfrecon_x86_64_level() {
 #if defined(__x86_64__) && defined(__GNUC__)
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool three = avx2 && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd");
+    const bool four = avx512 && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return !three ? 0 : four ? 4 : 3;
 #else
     return 0;
 #endif

@@ -1,7 +1,7 @@
 """The compiled library: found, checked and loaded at the first call of one of its functions.
 
 setup.py compiles all C++ files here into one shared library a variant: for any processor of the machine's kind, and, on x86-64, for those
-with AVX2 and FMA. They are loaded by ctypes after torch, so that both share torch's OpenMP.
+with AVX2 and FMA and for those with AVX-512. They are loaded by ctypes after torch, so that both share torch's OpenMP.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from torch import Tensor
 
 from surfrecon.errors import InputError
 
-INTERFACE = 2  # SURFRECON_INTERFACE in interface.h
+INTERFACE = 3  # SURFRECON_INTERFACE in interface.h
 FOLDER = Path(__file__).parent
-BASELINE, X86_64_V3 = "baseline", "x86-64-v3"
+BASELINE = "baseline"
+FASTER = {"x86-64-v4": 4, "x86-64-v3": 3}  # variants and the level of x86-64 that they need, the fastest first
 SUFFIXES = (".so", ".dylib")
 BUILD_AGAIN = "install surfrecon again where a C++ compiler is found"
 
@@ -71,8 +72,8 @@ def variants() -> tuple[str, ...]:
     """The variants that are here and run on this processor, the fastest first."""
     if _problem(BASELINE):
         return ()
-    faster = _ask(BASELINE, "surfrecon_runs_x86_64_v3") and not _problem(X86_64_V3)
-    return (X86_64_V3, BASELINE) if faster else (BASELINE,)
+    level = _ask(BASELINE, "surfrecon_x86_64_level")
+    return (*(name for name, needed in FASTER.items() if needed <= level and not _problem(name)), BASELINE)
 
 
 def function(name: str, argtypes: Sequence[type], result: type | None = None) -> Callable:
