@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -13,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from surfrecon.ops.hash_grid import HashGrid
 from surfrecon.ops.native.loader import COUNT, FLOATS, REAL, SIZE, checked, function, threads
 
-TILE, PASS = 96, 684  # points of a tile, and tiles of a pass, as in hash_tiles.h
+TILE, PASS, POINT_ROWS = 96, 684, 6  # points of a tile, tiles of a pass, and rows of a tile's points, as in hash_tiles.h
 MOST_LEVELS = 32
 LARGE = 2**22  # bytes, from which on large pages are asked for
 LAYOUT = ctypes.c_void_p
@@ -50,7 +49,7 @@ class _HashEncode(torch.autograd.Function):
     def forward(ctx, grid, table, x, mask, gradient):
         features = x.new_empty(len(x), grid.encoded)
         slopes = x.new_empty(len(x), grid.encoded, 3) if gradient else None
-        scratch = tiles(grid, len(x), passes=True, rows=tile_rows(grid, gradient))
+        scratch = tiles(grid, len(x), passes=True, rows=4 if gradient else 1)
         _forward(
             layout(grid), table.data_ptr(), pointer(mask), x.data_ptr(), len(x), features.data_ptr(), pointer(slopes), scratch.data_ptr(),
             threads(),
@@ -65,8 +64,8 @@ class _HashEncode(torch.autograd.Function):
     def backward(ctx, by_features, by_slopes):
         x, mask = ctx.saved_tensors
         by_features, by_slopes = (None if given is None else given.contiguous() for given in (by_features, by_slopes))
-        owed = zeros(ctx.grid)
-        scratch = tiles(ctx.grid, len(x), passes=True, rows=tile_rows(ctx.grid, by_slopes is not None))
+        owed = empty(ctx.grid.entries, ctx.grid.features)
+        scratch = tiles(ctx.grid, len(x), passes=True, rows=1 if by_slopes is None else 4)
         _backward(
             layout(ctx.grid), pointer(mask), x.data_ptr(), len(x), pointer(by_features), pointer(by_slopes), owed.data_ptr(),
             scratch.data_ptr(), threads(),
@@ -85,27 +84,17 @@ def layout(grid: HashGrid) -> int:
     return ctypes.addressof(_structure(grid))
 
 
-def tile_rows(grid: HashGrid, slopes: bool) -> int:
-    """Rows of a block of points: features, the points themselves, slopes."""
-    return grid.encoded * (4 if slopes else 1) + 3
-
-
 def tiles(grid: HashGrid, points: int, *, passes: bool, rows: int) -> Tensor:
-    """Room for `rows` rows of tiles of points: all of them, or, with `passes`, as many as go at a time."""
+    """Room for tiles of points with `rows` rows for each feature: all of them, or, with `passes`, as many as go at a time."""
     count = -(-points // TILE)
-    return large(torch.empty((min(count, PASS) if passes else count) * rows * TILE))
+    return empty((min(count, PASS) if passes else count) * (POINT_ROWS + rows * grid.encoded) * TILE)
 
 
-def zeros(grid: HashGrid) -> Tensor:
-    """(E, F) zeros; memory that nobody writes to is never touched."""
-    return large(torch.from_numpy(np.zeros((grid.entries, grid.features), np.float32)))
-
-
-def large(fresh: Tensor) -> Tensor:
-    """The tensor, which nobody has written to yet, on large pages if the system has some."""
-    size = fresh.numel() * fresh.element_size()
-    if size >= LARGE:
-        _large_pages(fresh.data_ptr(), size)
+def empty(*shape: int) -> Tensor:
+    """A tensor that nobody has written to yet, on large pages if it is large and the system has some."""
+    fresh = torch.empty(shape)
+    if 4 * fresh.numel() >= LARGE:
+        _large_pages(fresh.data_ptr(), 4 * fresh.numel())
     return fresh
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from surfrecon.ops.hash_grid import ACTIVATIONS, SdfNetwork
-from surfrecon.ops.native.hash_encoding import LAYOUT, TILE, layout, pointer, tile_rows, tiles, zeros
+from surfrecon.ops.native.hash_encoding import LAYOUT, TILE, empty, layout, pointer, tiles
 from surfrecon.ops.native.loader import COUNT, FLOATS, REAL, SIZE, checked, function, threads
 
 MOST_RUNS, MOST_ROWS = 64, 131  # as in hash_sdf.cpp
@@ -30,7 +30,7 @@ _forward = function(
 _backward = function(
     "hash_sdf_backward",
     [
-        LAYOUT, LAYOUT, FLOATS, FLOATS, FLOATS, COUNT, SIZE, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, COUNT,
+        LAYOUT, LAYOUT, FLOATS, FLOATS, FLOATS, COUNT, SIZE, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, COUNT,
     ],
 )  # fmt: skip
 
@@ -64,7 +64,7 @@ class _HashSdf(torch.autograd.Function):
         grid, count = network.grid, len(x)
         sdf, features = x.new_empty(count), x.new_empty(count, network.outputs - 1)
         slope = x.new_empty(count, 3) if gradient else None
-        blocks = tiles(grid, count, passes=not keep, rows=tile_rows(grid, gradient) + gradient * (grid.encoded + 3))
+        blocks = tiles(grid, count, passes=not keep, rows=6 if gradient else 2)
         scratch = _scratch(network, len(parameters))
         _forward(
             layout(grid), _layout(network), network.radius, table.data_ptr(), pointer(mask), parameters.data_ptr(), x.data_ptr(), count,
@@ -82,13 +82,13 @@ class _HashSdf(torch.autograd.Function):
         parameters, mask, blocks = ctx.saved_tensors
         network, grid = ctx.network, ctx.network.grid
         given = [None if each is None else each.contiguous() for each in given]
-        owed_table = zeros(grid) if ctx.needs_input_grad[1] else None
+        owed_table = empty(grid.entries, grid.features) if ctx.needs_input_grad[1] else None
         owed = torch.empty_like(parameters) if ctx.needs_input_grad[2] else None
         sums = torch.zeros(MOST_RUNS, len(parameters))
-        rows, scratch = tiles(grid, ctx.points, passes=True, rows=grid.encoded + 3), _scratch(network, len(parameters))
+        scratch = _scratch(network, len(parameters))
         _backward(
             layout(grid), _layout(network), pointer(mask), parameters.data_ptr(), blocks.data_ptr(), ctx.sloped, ctx.points,
-            *map(pointer, (*given, owed_table, owed, sums, rows, scratch)), threads(),
+            *map(pointer, (*given, owed_table, owed, sums, scratch)), threads(),
         )  # fmt: skip
         return None, owed_table, owed, None, None, None, None
 
@@ -105,5 +105,5 @@ def _layout(network: SdfNetwork) -> int:
 
 def _scratch(network: SdfNetwork, parameters: int) -> Tensor:
     """Each thread's own."""
-    rows = (network.hidden * ARRAYS + SPARE) * network.width + 2 * MOST_ROWS
+    rows = (network.hidden * ARRAYS + SPARE) * network.width + 4 * MOST_ROWS
     return torch.empty(threads(), rows * TILE + parameters * MOST_LANES)
