@@ -21,6 +21,7 @@ NATIVE = Path("surfrecon/ops/native")
 # Of -ffast-math only what speeds up sums: the rest deletes checks for NaN and, at link time, changes the arithmetic of the whole process.
 FLAGS = ["-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-fassociative-math", "-fno-signed-zeros"]
 FLAGS += ["-g0", "-fvisibility=hidden"]
+FLAGS += ["-fno-wrapv"]  # Python's own flags have -fwrapv, which keeps loops over int from being vectorised
 VARIANTS = {"baseline": []}
 if sys.platform == "linux" and platform.machine() == "x86_64":
     VARIANTS["x86-64-v3"] = ["-march=x86-64-v3"]
