@@ -11,10 +11,10 @@ from torch.autograd.function import once_differentiable
 
 from surfrecon.ops.hash_grid import HashGrid
 from surfrecon.ops.native.loader import COUNT, FLOATS, REAL, SIZE, checked, function, threads
+from surfrecon.ops.native.memory import empty
 
 TILE, PASS, POINT_ROWS = 96, 684, 6  # points of a tile, tiles of a pass, and rows of a tile's points, as in hash_tiles.h
 MOST_LEVELS = 32
-LARGE = 2**22  # bytes, from which on large pages are asked for
 LAYOUT = ctypes.c_void_p
 
 
@@ -28,7 +28,6 @@ class _Grid(ctypes.Structure):
 
 _forward = function("hash_encode_forward", [LAYOUT, FLOATS, FLOATS, FLOATS, SIZE, FLOATS, FLOATS, FLOATS, COUNT])
 _backward = function("hash_encode_backward", [LAYOUT, FLOATS, FLOATS, SIZE, FLOATS, FLOATS, FLOATS, FLOATS, COUNT])
-_large_pages = function("surfrecon_large_pages", [ctypes.c_void_p, SIZE])
 
 
 def hash_encode(
@@ -88,14 +87,6 @@ def tiles(grid: HashGrid, points: int, *, passes: bool, rows: int) -> Tensor:
     """Room for tiles of points with `rows` rows for each feature: all of them, or, with `passes`, as many as go at a time."""
     count = -(-points // TILE)
     return empty((min(count, PASS) if passes else count) * (POINT_ROWS + rows * grid.encoded) * TILE)
-
-
-def empty(*shape: int) -> Tensor:
-    """A tensor that nobody has written to yet, on large pages if it is large and the system has some."""
-    fresh = torch.empty(shape)
-    if 4 * fresh.numel() >= LARGE:
-        _large_pages(fresh.data_ptr(), 4 * fresh.numel())
-    return fresh
 
 
 def pointer(tensor: Tensor | None) -> int | None:

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from surfrecon.ops.hash_grid import ACTIVATIONS, SdfNetwork
-from surfrecon.ops.native.hash_encoding import LAYOUT, TILE, empty, layout, pointer, tiles
+from surfrecon.ops.native.hash_encoding import LAYOUT, TILE, layout, pointer, tiles
 from surfrecon.ops.native.loader import COUNT, FLOATS, REAL, SIZE, checked, function, threads
+from surfrecon.ops.native.memory import empty
 
 MOST_RUNS, MOST_ROWS = 64, 131  # as in hash_sdf.cpp
 ARRAYS, SPARE = 5, 2  # of a network's scratch, as in perceptron.h
