@@ -74,7 +74,7 @@ SURFRECON_API void hash_encode_backward(
             const auto owed_of = [&](int64_t, const float* block) {
                 return hash::Owed{block, by_slopes ? block + F * TILE : nullptr, nullptr};
             };
-            hash::scatter(*grid, mask, tiles, first == 0, owed_of, owed);
+            hash::scatter(*grid, mask, tiles, 0, first == 0, owed_of, owed);
         }
     });
 }

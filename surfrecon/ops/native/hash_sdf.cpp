@@ -184,7 +184,8 @@ SURFRECON_API void hash_sdf_backward(
                 const float* const q = by_gradient ? block + blocks.q() * TILE : nullptr;
                 return hash::Owed{block + blocks.owed() * TILE, q, now.points(t) + 3 * TILE};
             };
-            if (owed_table) hash::scatter(*grid, mask, now, first == 0, owed_of, owed_table);
+            const int row = by_gradient ? blocks.q() : blocks.owed();
+            if (owed_table) hash::scatter(*grid, mask, now, row, first == 0, owed_of, owed_table);
         }
     });
     if (!owed) return;

@@ -56,6 +56,12 @@ struct Tiles {
     float* block(int level, int64_t tile) const { return base + (POINT_ROWS * count + (level * count + tile) * rows) * TILE; }
 };
 
+// Asks for memory that is read soon.
+inline void ask(const float* from, int64_t floats) {
+    constexpr int64_t LINE = 64 / sizeof(float);
+    for (int64_t i = 0; i < floats; i += LINE) __builtin_prefetch(from + i);
+}
+
 // Brings this thread's share of what a level has in the table into caches, where points read as much.
 inline void bring(const HashLevel& level, int features, const float* table, int64_t points) {
     constexpr int64_t LINE = 64 / sizeof(float);
@@ -132,11 +138,11 @@ void encode(const HashGrid& grid, const float* table, const float* mask, const T
     });
 }
 
-// Adds to the table what tiles owe, or, with `fresh`, sets it to that: owed_of(tile, its block). A level is one thread's, and its tiles go
-// in order: the same bytes for any number of threads. The finest levels go first, they take longest. A level's zeros are written right
-// before the rest: then they are in a cache.
+// Adds to the table what tiles owe, or, with `fresh`, sets it to that: owed_of(tile, its block), from row `first` of the block on. A level is
+// one thread's, and its tiles go in order: the same bytes for any number of threads. The finest levels go first, they take longest. A level's
+// zeros are written right before the rest: then they are in a cache.
 template <class OwedOf>
-void scatter(const HashGrid& grid, const float* mask, const Tiles& tiles, bool fresh, OwedOf owed_of, float* table) {
+void scatter(const HashGrid& grid, const float* mask, const Tiles& tiles, int64_t first, bool fresh, OwedOf owed_of, float* table) {
     specialized(grid, [&](auto features, auto smooth) {
         constexpr int F = features;
 #pragma omp for schedule(dynamic, 1)
@@ -146,6 +152,7 @@ void scatter(const HashGrid& grid, const float* mask, const Tiles& tiles, bool f
             float* const own = table + int64_t(level.offset) * F;
             if (fresh) std::fill(own, own + int64_t(level.entries) * F, 0.0f);
             for (int64_t tile = 0; tile < tiles.count && share != 0; ++tile) {
+                ask(tiles.block(l, std::min(tile + 2, tiles.count - 1)) + first * TILE, (tiles.rows - first) * TILE);
                 const Cells cells(level, tiles.points(tile));
                 const Owed owed = owed_of(tile, tiles.block(l, tile));
                 if (owed.slopes) add<F, smooth, true>(table, cells, half, share, owed);
