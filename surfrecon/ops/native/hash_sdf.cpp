@@ -177,7 +177,7 @@ SURFRECON_API void hash_sdf_backward(
                                 std::copy(from, from + blocks.features * TILE, block + blocks.owed() * TILE);
                             });
                     }
-                    for (int64_t i = 0; i < size && owed; ++i) sums[run * size + i] += lanes::sum(lanes::load(own.sums + i * LANES));
+                    for (int64_t i = 0; i < size && owed; ++i) sums[run * size + i] += lanes::sum(own.sums + i * LANES);
                 }
             });
             const auto owed_of = [&](int64_t t, const float* block) {

@@ -48,10 +48,11 @@ SURFRECON_INLINE void hold(Lane& lane) {
 #endif
 }
 
-SURFRECON_INLINE float sum(Lane lane) {
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
-    return lane[0];
+// The sum of LANES partial sums.
+SURFRECON_INLINE float sum(const float* parts) {
+    float all = 0;
+    for (int i = 0; i < LANES; ++i) all += parts[i];
+    return all;
 }
 
 // ROWS rows of a product, VECTORS vectors of points.
@@ -81,14 +82,19 @@ SURFRECON_INLINE void product_rest(int rows, const float* w, int64_t stride, int
 }
 
 // out = W in + bias, or, transposed, W^T in: `rows` rows of results, `steps` rows of `in`; `stride` is the length of a row of W in memory.
-template <bool TRANSPOSED>
-SURFRECON_INLINE void product(const float* w, int64_t stride, int rows, int steps, const float* bias, const float* in, float* out) {
+// After each few rows calls then(first, rows), while these are in the nearest cache.
+template <bool TRANSPOSED, class Then>
+SURFRECON_INLINE void product(
+    const float* w, int64_t stride, int rows, int steps, const float* bias, const float* in, float* out, Then then) {
     const int64_t next = TRANSPOSED ? 1 : stride;
-    for (int p = 0; p < TILE; p += LANES * VECTORS) {
-        int r = 0;
-        for (; r + BLOCK <= rows; r += BLOCK)
-            product_block<BLOCK, TRANSPOSED>(w + r * next, stride, steps, bias ? bias + r : nullptr, in + p, out + r * TILE + p);
-        product_rest<TRANSPOSED>(rows - r, w + r * next, stride, steps, bias ? bias + r : nullptr, in + p, out + r * TILE + p);
+    for (int r = 0; r < rows; r += BLOCK) {
+        for (int p = 0; p < TILE; p += LANES * VECTORS) {
+            const float *const from = w + r * next, *const added = bias ? bias + r : nullptr;
+            float* const to = out + r * TILE + p;
+            if (r + BLOCK <= rows) product_block<BLOCK, TRANSPOSED>(from, stride, steps, added, in + p, to);
+            else product_rest<TRANSPOSED>(rows - r, from, stride, steps, added, in + p, to);
+        }
+        then(r, rows - r < BLOCK ? rows - r : BLOCK);
     }
 }
 

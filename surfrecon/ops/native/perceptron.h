@@ -8,6 +8,8 @@
 // Must equal perceptron() in reference/hash_sdf.py and its derivatives.
 #pragma once
 
+#include <utility>
+
 #include "activations.h"
 #include "lanes.h"
 
@@ -53,13 +55,13 @@ public:
     // row: q_0, or null where it isn't wanted.
     void forward(const float* in, float* out, float* row) const {
         inside(in, row ? 1 : 0);
-        product(last, hidden(last, in), out, net.biases);
+        product(last, hidden(last, in), out, net.biases, nothing);
         if (!row) return;
         float *p = spare(0), *q = spare(1);
         first_row(q);
         for (int k = last - 1; k >= 0; --k) {
             times(q, array(SLOPE, k), p);
-            transposed(k, layers.columns[k], p, k ? q : row);
+            transposed(k, layers.columns[k], p, k ? q : row, nothing);
         }
     }
 
@@ -74,23 +76,24 @@ public:
             if (z) lanes::add_rows(array(Z, last - 1), net.width, owed + layers.weight[last] * LANES);
             if (net.biases) lanes::add_rows(y, net.outputs, owed + layers.bias[last] * LANES);
         }
-        float *a = spare(0), *h = spare(1);
-        transposed(last, net.width, y, h);
+        const float* above = y;
+        float *a = spare(0), *next = spare(1);
         for (int k = last - 1; k >= 0; --k) {
-            const float *slope = array(SLOPE, k), *curve = array(CURVE, k);
-            if (z) {
+            transposed(k + 1, net.width, above, a, [&](int first, int rows) {
+                float* const from = a + first * TILE;  // of H, for now
+                const float *slope = array(SLOPE, k) + first * TILE, *curve = array(CURVE, k) + first * TILE;
 #pragma omp simd
-                for (int i = 0; i < size; ++i) a[i] = h[i] * slope[i] + curve[i];
-            } else {
-                times(h, slope, a);
-            }
-            if (owed) {
-                const lanes::Outer terms[] = {{a, hidden(k, in)}, {array(P, k), k ? array(Z, k - 1) : z}};
-                lanes::add_outer(terms, z ? 2 : 1, net.width, layers.columns[k], owed + layers.weight[k] * LANES);
-                if (net.biases) lanes::add_rows(a, net.width, owed + layers.bias[k] * LANES);
-            }
-            if (k || owed_in) transposed(k, k ? net.width : in_rows, a, k ? h : owed_in);
+                for (int i = 0; i < rows * TILE; ++i) from[i] = from[i] * slope[i] + (z ? curve[i] : 0);
+                if (!owed) return;
+                const lanes::Outer terms[] = {{from, hidden(k, in)}, {array(P, k) + first * TILE, k ? array(Z, k - 1) : z}};
+                const int columns = layers.columns[k];
+                lanes::add_outer(terms, z ? 2 : 1, rows, columns, owed + (layers.weight[k] + first * columns) * LANES);
+                if (net.biases) lanes::add_rows(from, rows, owed + (layers.bias[k] + first) * LANES);
+            });
+            above = a;
+            std::swap(a, next);
         }
+        if (owed_in) transposed(0, in_rows, above, owed_in, nothing);
     }
 
 private:
@@ -98,13 +101,17 @@ private:
     float* spare(int which) const { return scratch + (last * ARRAYS + which) * int64_t(size); }
     const float* hidden(int k, const float* in) const { return k ? array(H, k - 1) : in; }
 
-    void product(int k, const float* in, float* out, bool biased) const {
+    static constexpr auto nothing = [](int, int) {};
+
+    template <class Then>
+    void product(int k, const float* in, float* out, bool biased, Then then) const {
         const float* bias = biased ? parameters + layers.bias[k] : nullptr;
-        lanes::product<false>(parameters + layers.weight[k], layers.columns[k], layers.rows[k], layers.columns[k], bias, in, out);
+        lanes::product<false>(parameters + layers.weight[k], layers.columns[k], layers.rows[k], layers.columns[k], bias, in, out, then);
     }
 
-    void transposed(int k, int rows, const float* in, float* out) const {
-        lanes::product<true>(parameters + layers.weight[k], layers.columns[k], rows, layers.rows[k], nullptr, in, out);
+    template <class Then>
+    void transposed(int k, int rows, const float* in, float* out, Then then) const {
+        lanes::product<true>(parameters + layers.weight[k], layers.columns[k], rows, layers.rows[k], nullptr, in, out, then);
     }
 
     void times(const float* one, const float* other, float* result) const {
@@ -121,17 +128,18 @@ private:
     // H of each layer, and as many derivatives.
     void inside(const float* in, int derivatives) const {
         for (int k = 0; k < last; ++k) {
-            float *h = array(H, k), *slope = array(SLOPE, k), *curve = array(CURVE, k);
-            product(k, hidden(k, in), h, net.biases);
-            if (derivatives == 0) bend<0>(h, slope, curve);
-            if (derivatives == 1) bend<1>(h, slope, curve);
-            if (derivatives == 2) bend<2>(h, slope, curve);
+            product(k, hidden(k, in), array(H, k), net.biases, [&](int first, int rows) {
+                if (derivatives == 0) bend<0>(k, first, rows);
+                if (derivatives == 1) bend<1>(k, first, rows);
+                if (derivatives == 2) bend<2>(k, first, rows);
+            });
         }
     }
 
     template <int DERIVATIVES>
-    void bend(float* h, float* slope, float* curve) const {
-        for (int i = 0; i < size; i += LANES) {
+    void bend(int k, int first, int rows) const {
+        float *const h = array(H, k), *const slope = array(SLOPE, k), *const curve = array(CURVE, k);
+        for (int i = first * TILE; i < (first + rows) * TILE; i += LANES) {
             const activation::Bend bent = activation::bend<KIND, DERIVATIVES>(lanes::load(h + i));
             lanes::store(h + i, bent.value);
             if (DERIVATIVES > 0) lanes::store(slope + i, bent.slope);
@@ -145,18 +153,19 @@ private:
         first_row(array(P, last - 1));
         for (int k = last - 1; k > 0; --k) {
             times(array(P, k), array(SLOPE, k), p);
-            transposed(k, net.width, p, array(P, k - 1));  // q_k, for now
+            transposed(k, net.width, p, array(P, k - 1), nothing);  // q_k, for now
         }
         for (int k = 0; k < last; ++k) {
             const float* slope = array(SLOPE, k);
             float *p = array(P, k), *curve = array(CURVE, k), *next = array(Z, k);
-            product(k, k ? array(Z, k - 1) : z, u, false);
+            product(k, k ? array(Z, k - 1) : z, u, false, [&](int first, int rows) {
 #pragma omp simd
-            for (int i = 0; i < size; ++i) {
-                curve[i] *= u[i] * p[i];
-                p[i] *= slope[i];
-                next[i] = u[i] * slope[i];
-            }
+                for (int i = first * TILE; i < (first + rows) * TILE; ++i) {
+                    curve[i] *= u[i] * p[i];
+                    p[i] *= slope[i];
+                    next[i] = u[i] * slope[i];
+                }
+            });
         }
     }
 
