@@ -62,14 +62,13 @@ inline void ask(const float* from, int64_t floats) {
     for (int64_t i = 0; i < floats; i += LINE) __builtin_prefetch(from + i);
 }
 
-// Brings this thread's share of what a level has in the table into caches, where points read as much.
+// Brings what a level has in the table into caches, where this thread's points read as much.
 inline void bring(const HashLevel& level, int features, const float* table, int64_t points) {
     constexpr int64_t LINE = 64 / sizeof(float);
     const int64_t lines = int64_t(level.entries) * features / LINE;
     if (points * CORNERS < lines) return;
     const volatile float* const start = table + int64_t(level.offset) * features;
-    const Run run = run_of(lines);
-    for (int64_t line = run.first; line < run.end; ++line) (void)start[line * LINE];
+    for (int64_t line = 0; line < lines; ++line) (void)start[line * LINE];
 }
 
 // Calls each(first tile, tiles) for one pass after another, of which there is one at least.
@@ -122,7 +121,7 @@ void encode(const HashGrid& grid, const float* table, const float* mask, const T
         for (int l = 0; l < grid.levels; ++l) {
             const HashLevel& level = grid.level[l];
             const float share = mask ? mask[l] : 1, half = 0.5f * level.scale;
-            if (share != 0) bring(level, F, table, tiles.count * TILE);
+            if (share != 0) bring(level, F, table, (run.end - run.first) * TILE);
             for (int64_t tile = run.first; tile < run.end; ++tile) {
                 const float* const x = tiles.points(tile);
                 float* const to = tiles.block(l, tile);
