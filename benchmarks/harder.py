@@ -1,4 +1,4 @@
-"""Harder scans: simulated ones that lack two or three of their seven views, and noisy ones with 5 % outliers, beside Screened Poisson.
+"""Harder scans: views that lack, 5 % outliers, noise on one side, points that thin out along the object; beside Screened Poisson.
 
 Positions alone on both sides; Poisson at its default depth 8 with the normals that its users have.
 
@@ -16,6 +16,8 @@ from surfrecon.io import read_mesh, read_scan
 from surfrecon.metrics import compare, largest_component
 
 DROPPED = ((0, 1), (2, 3, 4))  # sensors
+ONE_SIDED_NOISE = 0.0025  # standard deviation, over the diagonal
+THINNEST = 1 / 16  # of the points that the densest end has
 OUTLIERS, MARGIN = 0.05, 0.1  # share of the points, and room around the object in sides of its box
 
 
@@ -28,7 +30,16 @@ def clouds(item: str) -> dict[str, np.ndarray]:
     low, high = points.min(axis=0), points.max(axis=0)
     room = MARGIN * (high - low)
     stray = np.random.default_rng(1).uniform(low - room, high + room, (round(OUTLIERS * len(points)), 3))
-    return found | {f"{item} noisy": points, f"{item} noisy and outliers": np.concatenate([points, stray])}
+    found |= {f"{item} noisy": points, f"{item} noisy and outliers": np.concatenate([points, stray])}
+    generator = np.random.default_rng(3)
+    clean = read_scan(folder / "clean_50k_normals.ply").points
+    along = clean[:, np.argmax(np.ptp(clean, axis=0))]
+    sigma = ONE_SIDED_NOISE * np.linalg.norm(np.ptp(clean, axis=0)) * (along > np.median(along))
+    found[f"{item} noisy on one side"] = clean + sigma[:, None] * generator.normal(size=clean.shape)
+    along = points[:, np.argmax(np.ptp(points, axis=0))]
+    kept = generator.uniform(size=len(points)) < THINNEST ** ((along - along.min()) / np.ptp(along))
+    found[f"{item} noisy and thinning out"] = points[kept]
+    return found
 
 
 def main() -> None:

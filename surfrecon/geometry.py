@@ -125,6 +125,16 @@ class Similarity:
         return matrix
 
 
+def area_spacing(distance: np.ndarray) -> np.ndarray:
+    """(N,) spacing at points whose K nearest neighbours are so far away: sqrt(pi d_k^2 / k), the area per point of an even sampling.
+
+    Args:
+        distance: (N, K) rising; k is SPACING_NEIGHBOURS, or K if there are fewer.
+    """
+    k = min(SPACING_NEIGHBOURS, distance.shape[1])
+    return distance[:, k - 1] * np.sqrt(np.pi / k)
+
+
 @dataclass(frozen=True, eq=False)
 class PointCloud:
     """A scan: positions and whatever else the sensor gave.
@@ -164,7 +174,7 @@ class PointCloud:
     def spacing(self) -> float:
         """Typical distance between neighbouring points: the side of the square that one point stands for, in the points' units.
 
-        Median over points of sqrt(pi d_k^2 / k), d_k the distance to the k-th neighbour: area per point of an even sampling of a surface.
+        Median over points of area_spacing().
         """
         return self._spacing
 
@@ -178,8 +188,7 @@ class PointCloud:
         step = max(1, len(self) // SPACING_SAMPLE)
         # Few of the points are looked up: what counts is that the tree is quickly built.
         tree = cKDTree(self.points, balanced_tree=False, compact_nodes=False)
-        distance = tree.query(self.points[::step], [k + 1], workers=-1)[0][:, 0]
-        return float(np.median(distance) * np.sqrt(np.pi / k))
+        return float(np.median(area_spacing(tree.query(self.points[::step], k + 1, workers=-1)[0][:, 1:])))
 
     def transformed(self, target_from_source: Similarity) -> PointCloud:
         return replace(

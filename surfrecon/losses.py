@@ -21,14 +21,15 @@ NORMAL_LIMIT = 0.7  # gradients that miss their normal by this much have lost 3/
 RESIDUAL_SCALE = 3.0  # residuals beyond this many robust standard deviations lose their weight
 
 
-def robust_weights(residual: Tensor, *, floor: float) -> tuple[Tensor, Tensor]:
-    """(N,) Geman-McClure weights of points by their residuals (N,), and () the residuals' robust standard deviation.
+def robust_weights(residual: Tensor, *, usual: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) Geman-McClure weights of points by their residuals (N,), and () these ones' robust standard deviation over what is usual.
 
     Args:
-        floor: least scale of the residuals, in their units: clean data have none to measure.
+        usual: (N,) residuals that are to be expected of each point, > 0.
+        floor: (N,) least scale of the residuals: clean data have none to measure.
     """
-    deviation = 1.4826 * residual.abs().median()
-    limit = (RESIDUAL_SCALE * deviation).clamp(min=floor)
+    deviation = 1.4826 * (residual / usual).abs().median()
+    limit = torch.maximum(RESIDUAL_SCALE * deviation * usual, floor)
     return (1 + (residual / limit) ** 2) ** -2, deviation
 
 

@@ -25,22 +25,26 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "fields": {"ops", *FOUNDATION},
     "rendering": {"ops", *FOUNDATION},
     "orientation": {"ops", *FOUNDATION},
-    "local_surfaces": {"ops", *FOUNDATION},
+    "quadrics": set(),
+    "outliers": {"quadrics", *FOUNDATION},
+    "quality": {"quadrics", *FOUNDATION},
+    "local_surfaces": {"quadrics", "quality", *FOUNDATION},
     "thinning": FOUNDATION,
     "losses": {"fields", "ops", *FOUNDATION},  # linear terms are rows over a grid's levels
     "checkpoints": {"io", *FOUNDATION},  # of io the atomic files only
     "optimize": {"checkpoints", "ops", *FOUNDATION},
-    "survey": {"orientation", "local_surfaces", "thinning", *FOUNDATION},
-    "methods": {"survey", "orientation", "thinning", "losses", "fields", "rendering", *FITTING, "ops", *FOUNDATION},
+    "survey": {"orientation", "local_surfaces", "outliers", "quality", "thinning", *FOUNDATION},
+    "methods": {"survey", "orientation", "quality", "thinning", "losses", "fields", "rendering", *FITTING, "ops", *FOUNDATION},
     "extract": {"fields", "ops", *FOUNDATION},
     "repair": FOUNDATION,
     "slivers": set(),
+    "handles": {"slivers", *FOUNDATION},
     "sharpen": {"fields", "slivers", *FOUNDATION},
     "metrics": {"pictures", "repair", *FOUNDATION},
     "pictures": FOUNDATION,
     "io": {"repair", *FOUNDATION},
     "settings": {"methods", *FOUNDATION},
-    "reconstruct": {"methods", "checkpoints", "fields", "extract", "repair", "sharpen", "thinning", *FOUNDATION},
+    "reconstruct": {"methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen", "thinning", *FOUNDATION},
 }
 OPTIONAL = {"open3d", "pycolmap", "xatlas", "pye57", "networkx", "lxml", "tinycudann", "nerfacc", "viser"}
 OPEN3D_HOMES = {"apps/viewer.py", "surfrecon/io"}

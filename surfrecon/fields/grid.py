@@ -89,13 +89,21 @@ class GridField(Field):
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return ops.spline_field(self.levels, x)
 
-    def finest_nodes(self, reach: float = math.inf) -> Tensor:
-        """(K, 3) positions of the finest level's active nodes whose coefficients are within reach of zero."""
-        level = self.levels[-1]
-        active = level.active * BRICK_NODES
-        return level.positions()[:active][level.coefficients[:active].abs() < reach]
+    def finest_nodes(self, reach: float = math.inf) -> tuple[Tensor, Tensor]:
+        """(K, 3) positions of the nodes that count, each place's finest, and (K,) the side of their cells.
+
+        Args:
+            reach: most absolute value of their coefficients, in these cells.
+        """
+        positions, steps = [], []
+        for level, finer in zip(self.levels, [*self.levels[1:], None]):
+            active = level.active * BRICK_NODES
+            x = level.positions()[:active][level.coefficients[:active].abs() < reach * level.step]
+            positions.append(x if finer is None else x[~finer.holds(x)])
+            steps.append(x.new_full((len(positions[-1]),), level.step))
+        return torch.cat(positions), torch.cat(steps)
 
     def steepest(self) -> float:
-        """The largest slope at the finest level's nodes within NEAR cells of the surface: measured there, not proven between them."""
-        near = self.finest_nodes(NEAR * self.levels[-1].step)
+        """The largest slope at the nodes within NEAR cells of the surface: measured there, not proven between them."""
+        near, _ = self.finest_nodes(NEAR)
         return max((float(self.value_and_gradient(part)[1].norm(dim=1).max()) for part in near.split(2**18) if len(part)), default=1.0)

@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from surfrecon.geometry import PointCloud
 from surfrecon.run import Run
 from surfrecon.thinning import FINEST
@@ -89,17 +91,21 @@ class GridPull:
         with torch.no_grad():
             return Fit(self, survey(scan, run, finest=self.finest), run).field
 
-    def plan(self, spacing: float, clean: float) -> list[int]:
-        """Cells along the box of each level, coarse to fine, doubling.
+    def wanted(self, spacing: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        """(N,) cells along the unit box that the surface around each point asks for.
 
         Args:
-            spacing: of the points, unit frame.
-            clean: from 1, points without noise, to 0, others.
+            spacing: (N,) of the points there, unit frame.
+            clean: (N,) from 1, points without noise, to 0, others.
         """
+        fineness = np.minimum(self.cells_per_spacing * CLEAN_GAIN**clean, max(CLEAN_GAIN, self.cells_per_spacing))
+        return np.full(len(spacing), float(self.finest)) if self.finest else np.minimum(FINEST, 2 * fineness / spacing)
+
+    def plan(self, wanted: np.ndarray) -> list[int]:
+        """Cells along the box of each level, coarse to fine, doubling, where so many are wanted around the points."""
         from surfrecon.fields.grid import BRICK
 
-        fineness = min(self.cells_per_spacing * CLEAN_GAIN**clean, max(CLEAN_GAIN, self.cells_per_spacing))
-        finest = self.finest or min(FINEST, fineness * 2 / spacing)
+        finest = np.median(wanted)
         doublings = max(0, round(math.log2(finest / self.coarsest)))
         first = max(BRICK, BRICK * round(finest / 2**doublings / BRICK))  # as near to self.coarsest as the finest allows
         return [first * 2**i for i in range(doublings + 1)]
@@ -111,9 +117,10 @@ class GridPull:
 
         if self.objective == "paper":
             return self.steps * self.queries * SECONDS_PER_QUERY, FIXED_BYTES, 2 * (self.finest or gridpull_paper.NODES - 1)
-        spacing = scan.spacing()
-        finest = self.plan(spacing, first_look(scan).clean)[-1]
-        crossed = len(scan) * (spacing * finest / 2) ** 2
+        here = first_look(scan)
+        wanted = self.wanted(here.spacing, here.clean)
+        finest = self.plan(wanted)[-1]
+        crossed = np.square(here.spacing * np.minimum(wanted, finest) / 2).sum()
         work = self.rounds / 3 * SECONDS_PER_CELL * crossed
         bytes = FIXED_BYTES + BYTES_PER_POINT * len(scan) + BYTES_PER_CELL * crossed
         return FIXED_SECONDS + SECONDS_PER_POINT * len(scan) + work, bytes, finest

@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from surfrecon import losses
 from surfrecon.checkpoints import Checkpoints
 from surfrecon.fields.grid import GridField, refined
 from surfrecon.methods.gridpull_sides import Sides
-from surfrecon.ops import Level
+from surfrecon.ops import BRICK, BRICK_NODES, Level
 from surfrecon.optimize import conjugate_gradient
 from surfrecon.run import Run
 from surfrecon.survey import Survey
@@ -28,7 +31,7 @@ BAND = 2.0  # half width of what a level refines, in cells of the level above
 DENSE = 64  # levels up to this many cells cover the whole box
 POINTS_PER_CELL_FACE = 4  # points per squared lattice side that a level uses; more would only cost time
 TOLERANCE = 0.01  # conjugate gradients stop at this share of the residual that a level began with
-ANCHOR = 0.3  # pull of the dense levels towards the winding field's sides, where these are beyond doubt
+ANCHOR = 30.0  # pull of the dense levels towards the winding field's sides, where these are beyond doubt, in that of bending
 ANCHOR_REACH = 0.2  # distance from the winding surface at which a side is beyond doubt, unit frame: nearer, the data's own trend decides
 ANCHOR_OFF = 1.0  # spacings from the winding surface within which there is no pull at all: sparse points know no better
 COARSE_LENGTH = 0.05  # least smoothing length of a level, in its cells: what it can't resolve it doesn't try
@@ -45,21 +48,25 @@ class Fit:
     """One fit on its way from the coarsest level to the finest."""
 
     def __init__(self, settings: GridPull, known: Survey, run: Run):
-        device = run.torch_device()
         self.settings, self.run = settings, run
         scan, orientation = known.scan, known.orientation
-        self.spacing = scan.spacing()
         inside = (abs(scan.points) < 1).all(axis=1)
-        self.points = torch.as_tensor(scan.points[inside], dtype=torch.float32, device=device)
-        self.normals = torch.as_tensor(orientation.normals[inside], dtype=torch.float32, device=device)
-        self.weights = torch.ones(len(self.points), device=device)
+        self.points, self.normals = self._tensor(scan.points[inside]), self._tensor(orientation.normals[inside])
+        self.quality = known.quality
+        if settings.smoothing:
+            self.quality = replace(self.quality, smoothing=settings.smoothing * self.quality.spacing)
+        here = self.quality.at(scan.points[inside])
+        self.spacing, self.noise = self._tensor(here.spacing), self._tensor(here.noise)
+        self.reach = torch.maximum(settings.normal_reach * self.spacing, losses.REACH_OF_NOISE * self.noise)
+        self.usual = torch.maximum(self.noise, MIN_SCALE * self.spacing)
+        self.weights = torch.ones_like(self.spacing)
         self.normal_weights = self.weights.clone()
-        self.reach = max(settings.normal_reach, losses.REACH_OF_NOISE * known.quality.noise) * self.spacing
-        self.smoothing = settings.smoothing or known.quality.smoothing
-        resolutions = settings.plan(self.spacing, known.quality.clean)
+        wanted = settings.wanted(here.spacing, here.clean)
+        resolutions = settings.plan(wanted)
+        self.wanted = self._tensor(wanted)
         checkpoints = Checkpoints(run)
         with run.stage("start"):
-            self.sides = Sides(orientation, scan)
+            self.sides = Sides(orientation, scan.points[inside], here.spacing)
             self.field = GridField([self.sides.level(resolutions[0])])
             found = checkpoints.newest()
             done = self._continue(*found) if found else 0
@@ -79,16 +86,16 @@ class Fit:
         del self.field.levels[done:]  # one that was interrupted
         self.field.lipschitz = self.field.steepest()
         run.facts["noise_unit"] = float(self.scale)
-        run.facts["smoothing_spacings"] = self.smoothing
+        run.facts["smoothing_spacings"] = float(np.median(here.smoothing / here.spacing))
 
-    def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, list]]:
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, list]]:
         """What a later run needs to continue after the levels so far: tensors and facts of a checkpoint."""
         tensors = {"weights": self.weights, "normal_weights": self.normal_weights, "scale": self.scale}
         for level in self.field.levels:
             tensors |= {f"{level.resolution}.table": level.table, f"{level.resolution}.coefficients": level.coefficients}
         return tensors, {"levels": [[level.resolution, level.active] for level in self.field.levels]}
 
-    def _continue(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, list]) -> int:
+    def _continue(self, tensors: Mapping[str, Tensor], facts: Mapping[str, list]) -> int:
         """Take up such a state; how many levels are done."""
         tensors = {name: tensor.to(self.points.device) for name, tensor in tensors.items()}
         self.weights, self.normal_weights, self.scale = (tensors[name] for name in ("weights", "normal_weights", "scale"))
@@ -100,15 +107,28 @@ class Fit:
     def _near(self, resolution: int):
         """Where the next level is needed: nodes that the surface may touch, and the data; everywhere while the lattice is small."""
         if resolution <= DENSE:
-            return self.field.finest_nodes()
-        near = self.field.finest_nodes(BAND * self.field.levels[-1].step)
-        return torch.cat([near, self.points[self.weights > 0.1]])
+            return self.field.finest_nodes()[0]
+        near = torch.cat([self.field.finest_nodes(BAND)[0], self.points[self.weights > 0.1]])
+        if float(self.wanted.min()) >= resolution / math.sqrt(2):
+            return near
+        around = self.quality.at(near.cpu().numpy())
+        wanted = self._tensor(self.settings.wanted(around.spacing, around.clean))
+        return near[wanted >= resolution / math.sqrt(2)]
+
+    def lengths(self, level: Level) -> tuple[Tensor, Tensor]:
+        """Smoothing and spacing around the nodes of a level's active bricks."""
+        middle = (level.corners()[: level.active].cpu().numpy() + BRICK / 2) * level.step - 1
+        around = self.quality.at(middle)
+        return tuple(self._tensor(values).repeat_interleave(BRICK_NODES) for values in (around.smoothing, around.spacing))
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self.run.torch_device())
 
     def _level(self, name: str) -> None:
         start = time.perf_counter()
         system = _System(self.field.levels[-1], self)
         for turn in range(self.settings.rounds):
-            system.solve(self.weights, self.normal_weights, self.smoothing)
+            system.solve(self.weights, self.normal_weights)
             self._reweight()
             self.run.step(name, turn + 1, self.settings.rounds, residual=float(self.scale))
             self.turn_seconds = (time.perf_counter() - start) / (turn + 1)
@@ -120,7 +140,7 @@ class Fit:
         """Whether the budget leaves these seconds, and those that the result takes afterwards at a resolution."""
         if resolution <= LEAST_CELLS:
             return True
-        crossed = len(self.points) * (self.spacing * resolution / 2) ** 2
+        crossed = float((self.spacing * self.wanted.clamp(max=resolution) / 2).square().sum())
         looking = LOOK_SECONDS + LOOK_SECONDS_PER_POINT * len(self.points)
         slowness = max(1.0, self.run.timings.get("look", 0.0) / looking)
         return seconds + slowness * (FINISH_SECONDS + FINISH_SECONDS_PER_CELL * crossed) <= self.run.seconds_left()
@@ -130,8 +150,10 @@ class Fit:
         residual, gradient = self.field.value_and_gradient(self.points)
         step = self.field.levels[-1].step
         coarse = step > 1.5 * self.spacing
-        self.weights, self.scale = losses.robust_weights(residual, floor=max(MIN_SCALE * self.spacing, step if coarse else 0))
-        self.normal_weights = self.weights.clone() if coarse else self.weights * losses.normal_weights(gradient, self.normals)
+        floor = torch.where(coarse, step, MIN_SCALE * self.spacing)
+        self.weights, ratio = losses.robust_weights(residual, usual=self.usual, floor=floor)
+        self.scale = ratio * self.usual.median()
+        self.normal_weights = self.weights * torch.where(coarse, 1.0, losses.normal_weights(gradient, self.normals))
 
 
 class _System:
@@ -144,22 +166,27 @@ class _System:
         stride = max(1, len(self.here) // (POINTS_PER_CELL_FACE * level.resolution**2))
         self.here = self.here[::stride]
         self.first = None
-        self.pull = losses.plane_pull(level, self.free, fit.points[self.here], fit.normals[self.here], fit.reach)
+        self.smoothing, self.spacing = fit.lengths(level)
+        self.area, reach = fit.spacing[self.here] ** 2, fit.reach[self.here]
+        usual = float(reach.median())
+        self.trust = self.area * (reach / usual) ** 2
+        self.pull = losses.plane_pull(level, self.free, fit.points[self.here], fit.normals[self.here], usual)
         self.bending = losses.bending(level, self.free)
         dense = level.resolution <= DENSE
         self.sides = fit.sides.level(level.resolution).coefficients if dense else None
 
-    def solve(self, weights, normal_weights, smoothing: float) -> None:
+    def solve(self, weights, normal_weights) -> None:
         """Add the change of the coefficients that lowers the energy most; both terms then start from the new ones."""
-        s, h, level = self.fit.spacing, self.level.step, self.level
-        data = s * s * torch.cat([weights[self.here], normal_weights[self.here].repeat_interleave(3)])
-        length = max(smoothing * s, COARSE_LENGTH * h)
+        h, level = self.level.step, self.level
+        data = torch.cat([self.area * weights[self.here], (self.trust * normal_weights[self.here]).repeat_interleave(3)])
         curvature = self.bending.target / h**2
-        bend = (length**3 / h) * losses.crease_discount((smoothing * s * curvature) ** 2)
+        stiffness = self.smoothing.clamp(min=COARSE_LENGTH * h) ** 3
+        bend = stiffness / h * losses.crease_discount((self.smoothing * curvature) ** 2)
         anchor = torch.zeros(1, device=data.device)
         right = self.pull.right(data) + self.bending.right(bend)
         if self.sides is not None:
-            anchor = ANCHOR * h**3 * ((self.sides.abs() - ANCHOR_OFF * s) / ANCHOR_REACH).clamp(min=0, max=2) ** 4
+            certainty = ((self.sides.abs() - ANCHOR_OFF * self.spacing) / ANCHOR_REACH).clamp(min=0, max=2)
+            anchor = ANCHOR * stiffness * (h / self.spacing) ** 3 * certainty**4
             right = right + anchor * (self.sides - level.coefficients)
         diagonal = self.pull.diagonal(data) + self.bending.diagonal(bend) + anchor + 1e-30
         energy = float(right @ (right / diagonal))

@@ -6,12 +6,12 @@ vectors of a closed surface add up to nothing, those of a scan to what it lacks.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from surfrecon.fields.grid import dense_level
-from surfrecon.geometry import PointCloud
 from surfrecon.ops import Level
 from surfrecon.orientation import Orientation
 
@@ -24,8 +24,8 @@ SIDES_NODES = 97  # along the unit box, of the lattice on which the surface betw
 class Sides:
     """Inside and outside before the fit, by winding numbers: the start, and what holds the field where there are no data."""
 
-    def __init__(self, orientation: Orientation, scan: PointCloud):
-        self.winding, self.tree, self.spacing = orientation.winding, cKDTree(scan.points), scan.spacing()
+    def __init__(self, orientation: Orientation, points: np.ndarray, spacing: np.ndarray):
+        self.winding, self.tree, self.spacing = orientation.winding, cKDTree(points), np.append(spacing, spacing.max())
         like = self.winding.values
         self.missing = torch.as_tensor(orientation.missing).to(like)
         axis = torch.linspace(-1, 1, SIDES_NODES).to(like)
@@ -50,8 +50,8 @@ class Sides:
     def _excess(self, x: Tensor) -> Tensor:
         """(N,) winding numbers at (N, 3) points over what counts as inside there: 1/2 near the data, INSIDE in hollows further off."""
         between = lambda value, bounds: ((value - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
-        distance = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * self.spacing)[0]
+        distance, nearest = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * self.spacing.max())
         winding, gradient = self.winding(x)
         overlooked = -torch.nn.functional.normalize(gradient, dim=1) @ self.missing
-        hidden = between(torch.as_tensor(distance).to(x) / self.spacing, UNSEEN) * (1 - between(overlooked, OVERLOOKED))
+        hidden = between(torch.as_tensor(distance / self.spacing[nearest]).to(x), UNSEEN) * (1 - between(overlooked, OVERLOOKED))
         return winding - (0.5 + (INSIDE - 0.5) * hidden)

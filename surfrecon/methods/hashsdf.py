@@ -115,7 +115,7 @@ class HashSdf:
         from surfrecon.survey import first_look
 
         spacing = scan.spacing()
-        network = self.network(spacing, len(scan), first_look(scan).clean, max(16, round(1 / spacing)))
+        network = self.network(spacing, len(scan), float(first_look(scan).clean.mean()), max(16, round(1 / spacing)))
         seconds = SECONDS_PER_SAMPLE * self.steps * 2 * self.batch * self.levels
         bytes = FIXED_BYTES + BYTES_PER_POINT * len(scan) + BYTES_PER_NUMBER * network.grid.numbers
         return seconds, bytes, self.extracted(network.grid.finest)

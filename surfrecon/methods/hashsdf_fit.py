@@ -8,8 +8,10 @@ the noise. Letters and frame: see hashsdf.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
@@ -19,6 +21,7 @@ from surfrecon.fields.grid import GridField
 from surfrecon.fields.hash_grid import HashGridField
 from surfrecon.ops import SdfNetwork
 from surfrecon.optimize import Adam, cosine, train, warmed
+from surfrecon.quality import Quality
 from surfrecon.run import Run
 from surfrecon.survey import Survey
 
@@ -44,17 +47,19 @@ class Fit:
         scan = known.scan
         self.spacing, self.cell = scan.spacing(), 2 / start.resolution
         inside = (abs(scan.points) < 1).all(axis=1)
-        self.points, self.normals = (
-            torch.as_tensor(rows[inside], dtype=torch.float32, device=self.device) for rows in (scan.points, known.orientation.normals)
-        )
-        self.reach = max(settings.normal_reach, losses.REACH_OF_NOISE * known.quality.noise)
-        self.length = settings.smoothing or known.quality.smoothing
+        self.points, self.normals = self._tensor(scan.points[inside]), self._tensor(known.orientation.normals[inside])
+        here = known.quality.at(scan.points[inside])
+        if settings.smoothing:
+            here = replace(here, smoothing=settings.smoothing * here.spacing)
+        self.local, self.noise = self._tensor(here.spacing), self._tensor(here.noise)
+        self.reach = torch.maximum(settings.normal_reach * self.local, losses.REACH_OF_NOISE * self.noise) / self.spacing
+        self.area = self.local.square() / self.local.square().mean()
         generator = run.generator()
-        network = settings.network(self.spacing, len(self.points), known.quality.clean, start.resolution)
+        network = settings.network(self.spacing, len(self.points), float(here.clean.mean()), start.resolution)
         self.field = _untrained(network, generator, start, self.cell)
         self.field.resolution = settings.extracted(network.grid.finest)
         with run.stage("start"):
-            self._pool(generator, network.grid.cells[-1])
+            self._pool(generator, network.grid.cells[-1], here)
             self._reweight()
         with run.stage("fit"):
             rate = warmed(cosine(settings.rate, last=LAST * settings.rate, steps=settings.steps), WARM)
@@ -65,20 +70,27 @@ class Fit:
             train(descent, steps=settings.steps, run=run, generator=generator, reserve=self._finish(), on_step=tell)
         self.field.requires_grad_(False)
         self.field.lipschitz = self._steepest()
-        run.facts["smoothing_spacings"] = self.length
+        run.facts["smoothing_spacings"] = float(np.median(here.smoothing / here.spacing))
 
-    def _pool(self, generator: torch.Generator, probe: float) -> None:
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self.device)
+
+    def _pool(self, generator: torch.Generator, probe: float, here: Quality) -> None:
         """What the loss draws from, with the start's values and gradients: points, and queries in the band with their partners."""
-        step = self.field.start.levels[-1].step
-        nodes = self.field.start.finest_nodes(BAND * self.cell + step)
+        nodes, steps = self.field.start.finest_nodes(BAND + 1)
         count = min(QUERIES_PER_POINT * len(self.points), MOST_QUERIES)
-        pick = torch.randint(len(nodes), (count,), generator=generator, device=self.device)
-        x = nodes[pick] + step * (torch.rand(count, 3, generator=generator, device=self.device) - 0.5)
+        share = torch.cumsum((steps / self.cell).double() ** 3, dim=0)  # of the volume
+        pick = torch.searchsorted(share, share[-1] * torch.rand(count, generator=generator, device=self.device, dtype=torch.float64))
+        pick = pick.clamp(max=len(nodes) - 1)
+        x = nodes[pick] + steps[pick, None] * (torch.rand(count, 3, generator=generator, device=self.device) - 0.5)
         x = x[self.field.start(x).abs() < BAND * self.cell]
         direction = torch.nn.functional.normalize(torch.randn(x.shape, generator=generator, device=self.device), dim=1)
-        tree, reach = cKDTree(self.points.cpu().numpy()), FAR * self.spacing
-        distance = tree.query(x.cpu().numpy(), distance_upper_bound=reach, workers=-1)[0]
-        self.far = torch.as_tensor(distance, device=self.device) >= reach  # infinite there
+        # the last for queries without any point in reach
+        local, length = np.append(here.spacing, 0.0), np.append(here.smoothing, np.median(here.smoothing))
+        reach = FAR * local.max()
+        distance, nearest = cKDTree(self.points.cpu().numpy()).query(x.cpu().numpy(), distance_upper_bound=reach, workers=-1)
+        self.far = torch.as_tensor(distance >= FAR * local[nearest], device=self.device)
+        self.length = self._tensor(length[nearest]) / self.spacing
         self.probe = PROBE * probe
         self.queries, self.partners = x, x + self.probe * direction
         self.of_points, self.of_queries, self.of_partners = (
@@ -88,7 +100,8 @@ class Fit:
     def _reweight(self) -> None:
         """Geman-McClure weights of points and normals by the start's residuals."""
         residual, gradient = self.of_points
-        self.weights, _ = losses.robust_weights(residual, floor=max(MIN_SCALE * self.spacing, MIN_SCALE_OF_CELL * self.cell))
+        usual = torch.maximum(self.noise, MIN_SCALE * self.local)
+        self.weights, _ = losses.robust_weights(residual, usual=usual, floor=usual.clamp(min=MIN_SCALE_OF_CELL * self.cell))
         self.normal_weights = self.weights * losses.normal_weights(gradient, self.normals)
 
     def _loss(self, generator: torch.Generator, divisor: int) -> Tensor:
@@ -99,18 +112,20 @@ class Fit:
         start = tuple(torch.cat([a[p], b[q], c[q]]) for a, b, c in zip(self.of_points, self.of_queries, self.of_partners))
         value, gradient = self.field.combined(start, self.field.net(x))
         s, points, queries = self.spacing, len(p), len(q)
-        data = (self.weights[p] * (value[:points] / s) ** 2).mean()
-        normals = (self.normal_weights[p] * (gradient[:points] - self.normals[p]).square().sum(1)).mean()
+        data = (self.area[p] * self.weights[p] * (value[:points] / s) ** 2).mean()
+        wrong = (gradient[:points] - self.normals[p]).square().sum(1)
+        normals = (self.area[p] * self.normal_weights[p] * self.reach[p] ** 2 * wrong).mean()
         turn = (gradient[points : points + queries] - gradient[points + queries :]).square().sum(1)
         bend = 3 * turn / (self.probe / s) ** 2  # |Hessian|^2 s^2
-        discount = losses.crease_discount(self.length**2 * bend.detach())
+        length = self.length[q]
+        discount = losses.crease_discount(length**2 * bend.detach())
         moved = (value[points : points + queries] - start[0][points : points + queries]) / s
         thickness = 2 * BAND * self.cell / s
         away = self.far[q]
         return (
             data
-            + self.reach**2 * normals
-            + self.length**3 * thickness * (bend * discount).mean()
+            + normals
+            + thickness * (length**3 * bend * discount).mean()
             + STAY * (away * moved.square()).mean()
         )
 

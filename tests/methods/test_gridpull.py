@@ -239,3 +239,15 @@ def test_a_fit_stopped_within_a_level_gives_the_levels_before_and_resumes_to_the
     assert run.facts["resumed_at"] == 32 and "fit 16" not in run.timings
     assert [level.resolution for level in resumed.levels] == [level.resolution for level in whole.levels]
     assert all(torch.equal(a.coefficients, b.coefficients) for a, b in zip(resumed.levels, whole.levels))
+
+
+def test_noise_on_one_side_leaves_the_ripples_of_the_other():
+    """Smoothing by the noise of the whole would take a thirtieth of a spacing off them."""
+    normals = sphere(12_000)[0].normals
+    ripple = lambda at: RADIUS * (1 + 0.02 * np.sin(25 * at[:, 1]))[:, None]
+    spacing = PointCloud(RADIUS * normals).spacing()
+    height = 0.6 * spacing * np.random.default_rng(5).normal(size=(len(normals), 1))
+    clean = ripple(normals) * normals
+    field, _ = fitted(PointCloud(clean + np.where(normals[:, :1] < 0, height, 0) * normals))
+    miss = field(torch.tensor(clean[normals[:, 0] > 0.5], dtype=torch.float32)).abs().mean()
+    assert miss < 0.01 * spacing
