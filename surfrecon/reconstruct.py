@@ -15,6 +15,7 @@ from surfrecon.checkpoints import Checkpoints
 from surfrecon.extract import marching_cubes
 from surfrecon.fields import Field
 from surfrecon.geometry import Mesh, PointCloud, Scan, Similarity
+from surfrecon.handles import without_small_handles
 from surfrecon.methods import METHODS, fitted, method_class
 from surfrecon.repair import MeshReport, inspect, supported, trim
 from surfrecon.run import Run
@@ -24,6 +25,7 @@ from surfrecon.thinning import FINEST, thinned
 NEIGHBOURS = 4  # points that a vertex takes colours and scalars from
 CONFIDENT_SPACINGS = 3.0  # a vertex this many spacings from the nearest point has confidence exp(-1)
 TRIM_SPACINGS = 4.0  # surface further than this from every point was not scanned
+HANDLE_SPACINGS = 2 * np.pi  # a hole two spacings wide can't be told from a gap between points, nor a bridge from a stray one
 OPEN_SHARE = 0.15  # a scan is judged open when this share of the closed surface was not scanned
 CELLS_PER_SPACING = 1.0
 SECONDS_PER_CELL, BYTES_PER_CELL = 3e-5, 1e3  # of extracting and checking, on two cores, per cell that the surface crosses
@@ -105,6 +107,8 @@ def reconstruct(
     unit = thinned(unit, side=2 / max(FINEST, resolution))  # more points than vertices tell the mesh nothing
     with run.stage("extract"):
         mesh = supported(marching_cubes(field, resolution=resolution, run=run), unit.points)
+        mesh, cuts = without_small_handles(mesh, longest=HANDLE_SPACINGS * unit.spacing())
+        run.facts["handles_cut"] = cuts
     if sharp:
         with run.stage("sharpen"):
             mesh = sharpen(mesh, field, unit.points, step=2 / min(resolution, field.resolution or resolution), run=run)
