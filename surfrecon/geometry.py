@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -23,17 +24,16 @@ SPACING_SAMPLE = 20_000  # points whose neighbours are looked up; more would not
 HASH_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)  # odd, with bits all over: neighbours on a lattice part
 
 
-def _array(name: str, value, *, rows: int | None, columns: int | None, dtype) -> np.ndarray:
-    """A read-only contiguous array of the wanted shape and dtype, or an InputError that says what was given."""
+def checked_array(name: str, value, shape: tuple[int | None, ...], dtype) -> np.ndarray:
+    """A read-only contiguous array of the wanted shape (None: any number) and dtype, or an InputError that says what was given."""
     try:
         given = np.asarray(value)
         with np.errstate(invalid="ignore"):  # NaN becomes some integer, which the comparison below finds
             array = np.ascontiguousarray(given, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must be numbers, got {type(value).__name__}: {error}") from None
-    wanted = (rows,) if columns is None else (rows, columns)
-    if array.ndim != len(wanted) or any(w is not None and w != s for w, s in zip(wanted, array.shape)):
-        text = ", ".join("any" if w is None else str(w) for w in wanted)
+    if array.ndim != len(shape) or any(w is not None and w != s for w, s in zip(shape, array.shape)):
+        text = ", ".join("any" if w is None else str(w) for w in shape)
         raise InputError(f"{name} must have shape ({text}), got {array.shape}")
     if array.dtype.kind == "i" and (given != array).any():
         raise InputError(f"{name} must be whole numbers, got {given[given != array][0]}")
@@ -51,7 +51,7 @@ def _attributes(item, rows: int) -> None:
         value = getattr(item, name)
         if value is not None:
             dtype = np.float64 if name == "normals" else np.float32
-            object.__setattr__(item, name, _array(name, value, rows=rows, columns=columns, dtype=dtype))
+            object.__setattr__(item, name, checked_array(name, value, (rows, columns), dtype))
     scalars = {}
     for name, value in item.scalars.items():
         array = np.ascontiguousarray(value)
@@ -60,6 +60,13 @@ def _attributes(item, rows: int) -> None:
         scalars[name] = array.view()
         scalars[name].flags.writeable = False
     object.__setattr__(item, "scalars", scalars)
+
+
+class Bounded(Protocol):
+    """A scan of any kind, as far as Similarity.fit is concerned."""
+
+    def object_bounds(self) -> np.ndarray:
+        """(2, 3) lowest and highest corner of the object, whatever else was seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,24 +89,20 @@ class Similarity:
         if not (np.isfinite(self.scale) and self.scale > 0):
             raise InputError(f"the scale of a similarity must be > 0, got {self.scale}")
         object.__setattr__(self, "scale", float(self.scale))
-        object.__setattr__(self, "translation", _array("translation", self.translation, rows=3, columns=None, dtype=float))
-        rotation = _array("rotation", self.rotation, rows=3, columns=3, dtype=float)
+        object.__setattr__(self, "translation", checked_array("translation", self.translation, (3,), float))
+        rotation = checked_array("rotation", self.rotation, (3, 3), float)
         if np.abs(rotation.T @ rotation - np.eye(3)).max() > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
             raise InputError(f"rotation must be orthogonal of determinant 1 (a mirror turns meshes inside out), got {rotation.tolist()}")
         object.__setattr__(self, "rotation", rotation)
 
     @classmethod
-    def fit(cls, scan: PointCloud) -> Similarity:
-        """unit_from_world for a scan: its longest side becomes 2 * UNIT_HALF_SIDE, centred in the unit box.
-
-        Robust: the box is that of the points near the central 90 % of each axis, so that outliers at 100 times the object's size don't
-        shrink it.
-        """
-        low, high = object_bounds(scan.points)
+    def fit(cls, scan: Bounded) -> Similarity:
+        """unit_from_world for a scan of any kind: the longest side of its object becomes 2 * UNIT_HALF_SIDE, centred in the unit box."""
+        low, high = scan.object_bounds()
         side = float((high - low).max())
         magnitude = float(np.abs(np.stack([low, high])).max())
         if side <= 64 * np.finfo(float).eps * magnitude:
-            raise InputError(f"all {len(scan.points)} points lie at one place: a surface needs points that differ")
+            raise InputError(f"all points of the scan lie at one place, {low.tolist()}: a surface needs points that differ")
         scale = 2 * UNIT_HALF_SIDE / side
         return cls(scale, -scale * (low + high) / 2)
 
@@ -158,10 +161,10 @@ class PointCloud:
     crs: str | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "points", _array("points", self.points, rows=None, columns=3, dtype=np.float64))
+        object.__setattr__(self, "points", checked_array("points", self.points, (None, 3), np.float64))
         _attributes(self, len(self.points))
         if self.origins is not None:
-            origins = _array("origins", self.origins, rows=len(self.points), columns=3, dtype=np.float64)
+            origins = checked_array("origins", self.origins, (len(self.points), 3), np.float64)
             object.__setattr__(self, "origins", origins)
 
     def __len__(self) -> int:
@@ -170,6 +173,10 @@ class PointCloud:
     def bounds(self) -> np.ndarray:
         """(2, 3) lowest and highest corner."""
         return np.stack([self.points.min(0), self.points.max(0)])
+
+    def object_bounds(self) -> np.ndarray:
+        """(2, 3) corners of the box of the object: outliers at 100 times its size don't count."""
+        return object_bounds(self.points)
 
     def spacing(self) -> float:
         """Typical distance between neighbouring points: the side of the square that one point stands for, in the points' units.
@@ -283,8 +290,8 @@ class Mesh:
     crs: str | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "vertices", _array("vertices", self.vertices, rows=None, columns=3, dtype=np.float64))
-        object.__setattr__(self, "faces", _array("faces", self.faces, rows=None, columns=3, dtype=np.int64))
+        object.__setattr__(self, "vertices", checked_array("vertices", self.vertices, (None, 3), np.float64))
+        object.__setattr__(self, "faces", checked_array("faces", self.faces, (None, 3), np.int64))
         if len(self.faces) and not (0 <= self.faces.min() and self.faces.max() < len(self.vertices)):
             bad = int(self.faces.max() if self.faces.min() >= 0 else self.faces.min())
             raise InputError(f"a face names vertex {bad}, but there are {len(self.vertices)} vertices")
