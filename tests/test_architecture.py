@@ -21,6 +21,8 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "errors": set(),
     "run": set(),
     "geometry": {"errors"},
+    "bounding": {"errors"},
+    "views": {"bounding", "geometry", "errors"},
     "ops": {"errors"},
     "fields": {"ops", *FOUNDATION},
     "rendering": {"ops", *FOUNDATION},
