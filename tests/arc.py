@@ -41,7 +41,7 @@ def ellipsoid(count: int = 12, *, focal: float = 240.0, size: tuple[int, int] = 
         hit = b * b > a * c
         t = (-b - np.sqrt(np.where(hit, b * b - a * c, 0))) / a
         points = origins + t[:, None] * directions
-        x, y, z = np.floor((points - CENTRE) * 24).astype(int).T % 96
+        x, y, z = np.floor((points - CENTRE) * 48).astype(int).T % 96
         images.append(np.where(hit, 20 + 230 * noise[x, y, z], 0).astype(np.uint8).reshape(height, width))
         masks.append(hit.reshape(height, width))
         depths.append(np.where(hit, t * (directions @ cameras.directions[view]), 0).astype(np.float32).reshape(height, width))
