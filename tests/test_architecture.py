@@ -47,7 +47,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "sharpen": {"fields", "slivers", *FOUNDATION},
     "metrics": {"pictures", "repair", *FOUNDATION},
     "pictures": FOUNDATION,
-    "io": {"repair", *FOUNDATION},
+    "io": {"repair", "views", "conventions", "pose_check", *FOUNDATION},
     "settings": {"methods", *FOUNDATION},
     "reconstruct": {"methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen", "thinning", *FOUNDATION},
 }

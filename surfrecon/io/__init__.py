@@ -1,4 +1,4 @@
-"""Scans and meshes in and out of files: one file per format family, chosen by suffix and imported on use.
+"""Scans and meshes in and out of files, photographs with their cameras in: one file per format family, imported on use.
 
 Readers check what a header promises against the file before they take memory; every failure is an InputError of one sentence that names
 the file. Writers leave the whole file or none (see atomic.py).
@@ -7,14 +7,19 @@ the file. Writers leave the whole file or none (see atomic.py).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from surfrecon.errors import InputError, ResourceError, SurfreconError
 from surfrecon.geometry import Mesh, PointCloud
+
+if TYPE_CHECKING:
+    from surfrecon.views import Views
 
 log = logging.getLogger("surfrecon")
 
@@ -71,6 +76,29 @@ def read_mesh(path: Path | str) -> Mesh:
     return mesh
 
 
+def read_views(path: Path | str, *, masks: Path | str | None = None, longest_side: int | None = None, check: bool = True) -> Views:
+    """Photographs with their cameras from a folder, or from the camera file in it, in the file's own frame and units.
+
+    Read are COLMAP models, transforms.json (NeRF, instant-ngp, nerfstudio, NeuS2), cameras_sphere.npz (NeuS, IDR), MVSNet's cam files,
+    Middlebury's par files, Strecha's .camera files and folders of RGB-D frames; the log tells which it was. Lens distortion is undone.
+
+    Args:
+        path: a folder, or the camera file in it where it holds several.
+        masks: a folder of masks, bright on the object; None takes those that the file names, else a folder mask or masks, else alpha.
+        longest_side: pixels; larger images are scaled down as they are read. None keeps them.
+        check: whether to refuse poses that the images contradict, in a way that tells how they should have been read.
+    Raises:
+        InputError: nothing to read, a file that is damaged, missing or leads outside of the folder, cameras that can't be right.
+        ResourceError: the images don't fit in memory.
+    """
+    path = Path(path)
+    with _one_sentence(path, "camera"):
+        if not path.exists():
+            raise InputError("there is no such file or folder")
+        read = import_module(f"{__name__}.views").read
+        return read(path, None if masks is None else Path(masks), longest_side, check)
+
+
 def write_scan(cloud: PointCloud, path: Path | str) -> list[str]:
     """Write a scan as PLY, NPZ or XYZ; returns a sentence for each thing that the format could not keep, logged as a warning as well.
 
@@ -106,11 +134,18 @@ def _function(path: Path, table: Mapping[str, str], what: str, verb: str) -> Cal
 
 def _read(path: Path, table: Mapping[str, str], what: str) -> PointCloud | Mesh:
     reader = _function(path, table, what, "read from")
-    try:
+    with _one_sentence(path, path.suffix.lower()[1:].upper()):
         if not path.is_file():
             raise InputError("it is a folder or a device, not a file" if path.exists() else "there is no such file")
+        return reader(path)
+
+
+@contextmanager
+def _one_sentence(path: Path, kind: str) -> Iterator[None]:
+    """Whatever goes wrong in reading becomes an error of ours that names the path."""
+    try:
         with np.errstate(all="ignore"):  # what overflows or isn't a number is looked for by the readers themselves
-            return reader(path)
+            yield
     except SurfreconError as error:
         raise type(error)(f"{path}: {error}") from error
     except MemoryError as error:
@@ -119,7 +154,7 @@ def _read(path: Path, table: Mapping[str, str], what: str) -> PointCloud | Mesh:
         raise InputError(f"{path}: it cannot be read ({error.strerror or error})") from error
     except Exception as error:  # numpy, zipfile, json, laspy and trimesh each raise what they like on a damaged file
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise InputError(f"{path}: it is damaged or no {path.suffix.lower()[1:].upper()} file ({reason})") from error
+        raise InputError(f"{path}: it is damaged or no {kind} file ({reason})") from error
 
 
 def _write(item: PointCloud | Mesh, path: Path, table: Mapping[str, str], what: str) -> list[str]:

@@ -31,7 +31,7 @@ VECTORS = ("points", "normals", "colors", "origins")
 def read_npy(path: Path) -> PointCloud:
     """A table (N, 3 or more): x, y, z, then what its columns look like (see guess.py); or records with named fields."""
     with open(path, "rb") as file:
-        table = _array(file, path.stat().st_size)
+        table = read_array(file, path.stat().st_size)
     if table.dtype.names:
         return attributes.scan(path, **_parts(path, table.reshape(-1)))
     if table.ndim != 2 or table.shape[1] < 3 or table.dtype.kind not in "iufb":
@@ -62,7 +62,7 @@ def read_npz(path: Path) -> PointCloud:
         arrays = {}
         for name, info in members.items():
             with archive.open(info) as file:
-                arrays[name] = _array(file, info.file_size)
+                arrays[name] = read_array(file, info.file_size)
     if "points" not in arrays:
         raise InputError(f"it holds no array named 'points' (it has {', '.join(sorted(arrays)[:20]) or 'none'})")
     crs = arrays.pop("crs", np.zeros(()))
@@ -77,7 +77,7 @@ def read_npz(path: Path) -> PointCloud:
     return attributes.scan(path, **parts, scalars=scalars, crs=str(crs) if crs.dtype.kind == "U" and not crs.ndim else None)
 
 
-def _array(file: BinaryIO, size: int) -> np.ndarray:
+def read_array(file: BinaryIO, size: int) -> np.ndarray:
     """One array from a file of `size` bytes, its header checked before its data are read."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
