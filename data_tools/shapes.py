@@ -156,6 +156,24 @@ def smooth_union(a: Shape, b: Shape, blend: float) -> Shape:
     return Shape(distance, (a | b).bounds + np.array([[-blend / 4], [blend / 4]]))
 
 
+def smooth_difference(a: Shape, b: Shape, blend: float) -> Shape:
+    """What b leaves of a, the rim rounded where both distances differ by less than `blend`: the complement of a smooth union."""
+    outside = Shape(lambda p: -a.distance(p), a.bounds)
+    return Shape(lambda p: -smooth_union(outside, b, blend).distance(p), a.bounds)
+
+
+def embossed(shape: Shape, relief: Callable[[np.ndarray], np.ndarray], height: float, slope: float) -> Shape:
+    """A shape raised by relief(p), a function of space, where that is > 0, and lowered where it is < 0.
+
+    (distance - relief) / (1 + slope) is 1-Lipschitz with the sign of distance - relief. It is smaller than the distance.
+
+    Args:
+        relief: (N, 3) -> (N,), |relief| <= height.
+        slope: bound of the relief's gradient.
+    """
+    return Shape(lambda p: (shape.distance(p) - relief(p)) / (1 + slope), shape.bounds + np.array([[-height], [height]]))
+
+
 def bracket() -> Shape:
     """An angle bracket, 80 x 50 x 60: a bored boss on a wall, and two holes in its foot."""
     foot = box([80, 50, 10], rounding=2).moved([0, 0, 5])
