@@ -57,14 +57,14 @@ class HashSdf:
     levels: int = 6
     features: int = 2
     width: int = 32
-    steps: int = 200
+    steps: int = 160
     batch: int = 4096
     rate: float = 0.01
     smoothing: float = 0.0
     normal_reach: float = 0.5
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        "fast": {"steps": 100},
+        "fast": {"steps": 80},
         "balanced": {},
         "fine": {"steps": 800, "batch": 8192},
     }
