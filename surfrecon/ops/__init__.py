@@ -15,7 +15,8 @@ from surfrecon.ops.bricks import BRICK, BRICK_NODES, Level
 from surfrecon.ops.choice import BACKENDS, OPS, backend_of, candidates, choices, computed, use
 from surfrecon.ops.hash_grid import HashGrid, SdfNetwork
 from surfrecon.ops.linear_map import LinearMap
-from surfrecon.ops.reference import STENCIL, SparseRows, bspline_evaluate, bspline_weights
+from surfrecon.ops.reference import STENCIL, SparseRows, bspline_evaluate, bspline_weights, neus_alpha
+from surfrecon.ops.samples import Composite, Samples, box_interval
 from surfrecon.ops.sphere_start import sphere_start
 
 __all__ = [
@@ -24,12 +25,15 @@ __all__ = [
     "BRICK_NODES",
     "OPS",
     "STENCIL",
+    "Composite",
     "HashGrid",
     "Level",
     "LinearMap",
+    "Samples",
     "SdfNetwork",
     "SparseRows",
     "adam_step",
+    "box_interval",
     "bspline_evaluate",
     "bspline_weights",
     "candidates",
@@ -39,6 +43,8 @@ __all__ = [
     "hash_sdf_by_differences",
     "laplacian",
     "laplacian_rows",
+    "neus_alpha",
+    "neus_composite",
     "pull_rows",
     "pulling",
     "sphere_start",
@@ -158,6 +164,14 @@ def adam_step(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor,
         computed("adam_step", tensors, call)
     else:
         call(reference)
+
+
+def neus_composite(
+    samples: Samples, directions: Tensor, sdf: Tensor, gradient: Tensor, color: Tensor, inv_s: Tensor, *, anneal: float = 1.0
+) -> Composite:
+    """What R rays see of samples with signed distance (S,), its gradient (S, 3) and colour (S, 3), by the opacity of NeuS."""
+    backend = _with_constants("neus_composite", (samples.t, samples.lengths), directions, sdf, gradient, color, inv_s)
+    return backend.neus_composite(samples, directions, sdf, gradient, color, inv_s, anneal=anneal)
 
 
 def _on_hash_grid(op: str, x: Tensor, mask: Tensor | None, parameters: list[Tensor], call: Callable[[ModuleType], Result]) -> Result:

@@ -1,6 +1,7 @@
 """C++ kernels for CPUs, float32, one Python file beside each C++ file; the library is loaded at the first call."""
 
 from surfrecon.ops.native.bending import laplacian, laplacian_rows
+from surfrecon.ops.native.compositing import neus_composite
 from surfrecon.ops.native.dense import adam_step, pulling, spline_gather, spline_splat, trilinear
 from surfrecon.ops.native.field import spline_field
 from surfrecon.ops.native.hash_encoding import hash_encode
@@ -16,6 +17,7 @@ __all__ = [
     "hash_sdf",
     "laplacian",
     "laplacian_rows",
+    "neus_composite",
     "pull_rows",
     "pulling",
     "spline_field",

@@ -2,6 +2,7 @@
 
 from surfrecon.ops.reference.adam import adam_step
 from surfrecon.ops.reference.bspline import STENCIL, bspline_evaluate, bspline_weights
+from surfrecon.ops.reference.compositing import neus_alpha, neus_composite
 from surfrecon.ops.reference.dense_spline import spline_gather, spline_splat
 from surfrecon.ops.reference.field import spline_field
 from surfrecon.ops.reference.hash_encoding import hash_encode
@@ -21,6 +22,8 @@ __all__ = [
     "hash_sdf",
     "laplacian",
     "laplacian_rows",
+    "neus_alpha",
+    "neus_composite",
     "pull_rows",
     "pulling",
     "spline_field",
