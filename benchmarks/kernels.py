@@ -42,6 +42,7 @@ NODES = 128  # of the dense lattice of GridPull as published, along each axis
 BAND = 0.22  # around the surface, unit frame: where that has weights
 SIDE = 192  # of the dense lattice that orientation works on
 BATCH = 2**16  # points on a hash grid
+RAYS, CELLS, STEPS = 4096, 128, 1024  # of a batch of rays, of their lattice along each axis, and along the box's diagonal
 TRIAD = 2**25  # floats in each of its arrays: beyond any cache
 ENOUGH = 1.0  # seconds of repetitions
 FLOAT = 4  # bytes
@@ -227,6 +228,32 @@ def hash_cases(generator: torch.Generator) -> list[Case]:
     ]
 
 
+def ray_cases(generator: torch.Generator) -> list[Case]:
+    """Rays from a sphere around the ellipsoid to points in and around it."""
+    o = 2 * torch.nn.functional.normalize(torch.randn(RAYS, 3, generator=generator), dim=1)
+    directions = torch.nn.functional.normalize(1.2 * on_ellipsoid(RAYS, generator) - o, dim=1)
+    scale = torch.tensor([0.8, 0.25, 0.4])
+    axis = (torch.arange(CELLS) + 0.5) * (2 / CELLS) - 1
+    nodes = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
+    occupied = ((nodes / scale).norm(dim=-1) - 1).abs() < 0.15
+    march = {"step": 2 * 3**0.5 / STEPS, "jitter": torch.rand(RAYS, generator=generator), "most": STEPS}
+    samples = ops.march(occupied, o, directions, **march)
+    x = o[samples.ray_of()] + samples.t[:, None] * directions[samples.ray_of()]
+    sdf, gradient = ((x / scale).norm(dim=1) - 1) * 0.4, torch.nn.functional.normalize(x / scale**2, dim=1)
+    inputs = [tensor.requires_grad_() for tensor in (sdf, gradient, torch.rand(x.shape, generator=generator), torch.tensor(200.0))]
+    owed = torch.randn(RAYS, 3, generator=generator), torch.randn(RAYS, generator=generator)
+
+    def composite() -> object:
+        found = ops.neus_composite(samples, directions, *inputs)
+        return torch.autograd.grad((found.color, found.transmittance), inputs, owed)
+
+    size, count = f"{RAYS:,} rays, {len(samples):,} samples", len(samples)
+    return [
+        Case("compositing with its backward", size, FLOAT * (2 * 9 + 2 + 7 + 4) * count, lambda: composite),
+        Case("marching", f"{size}, {CELLS}^3 cells", 0, lambda: lambda: ops.march(occupied, o, directions, **march)),
+    ]
+
+
 def row(case: Case, triad: float) -> list[str]:
     """Reference, native, speed-up, and how near the machine's bandwidth that comes."""
     times = []
@@ -243,7 +270,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     triad = bandwidth()
     rows = []
-    for case in spline_cases(generator) + dense_cases(generator) + hash_cases(generator):
+    for case in spline_cases(generator) + dense_cases(generator) + hash_cases(generator) + ray_cases(generator):
         rows.append(row(case, triad))
         print("  ".join(rows[-1]), flush=True)
     head = ["kernel", "size", "reference, ms", "native, ms", "times as fast", "GB/s", "of the triad"]

@@ -43,6 +43,7 @@ __all__ = [
     "hash_sdf_by_differences",
     "laplacian",
     "laplacian_rows",
+    "march",
     "neus_alpha",
     "neus_composite",
     "pull_rows",
@@ -172,6 +173,12 @@ def neus_composite(
     """What R rays see of samples with signed distance (S,), its gradient (S, 3) and colour (S, 3), by the opacity of NeuS."""
     backend = _with_constants("neus_composite", (samples.t, samples.lengths), directions, sdf, gradient, color, inv_s)
     return backend.neus_composite(samples, directions, sdf, gradient, color, inv_s, anneal=anneal)
+
+
+def march(occupied: Tensor, origins: Tensor, directions: Tensor, *, step: float | Tensor, jitter: Tensor, most: int) -> Samples:
+    """Samples of rays at regular steps through the box, those in occupied cells of a lattice (M, M, M)."""
+    backend = backend_of("march", origins, directions, jitter)
+    return backend.march(occupied, origins, directions, step=step, jitter=jitter, most=most)
 
 
 def _on_hash_grid(op: str, x: Tensor, mask: Tensor | None, parameters: list[Tensor], call: Callable[[ModuleType], Result]) -> Result:

@@ -7,6 +7,7 @@ from surfrecon.ops.native.field import spline_field
 from surfrecon.ops.native.hash_encoding import hash_encode
 from surfrecon.ops.native.hash_sdf import hash_sdf
 from surfrecon.ops.native.loader import available
+from surfrecon.ops.native.marching import march
 from surfrecon.ops.native.pull import pull_rows
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "hash_sdf",
     "laplacian",
     "laplacian_rows",
+    "march",
     "neus_composite",
     "pull_rows",
     "pulling",

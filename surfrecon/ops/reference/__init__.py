@@ -7,6 +7,7 @@ from surfrecon.ops.reference.dense_spline import spline_gather, spline_splat
 from surfrecon.ops.reference.field import spline_field
 from surfrecon.ops.reference.hash_encoding import hash_encode
 from surfrecon.ops.reference.hash_sdf import hash_sdf
+from surfrecon.ops.reference.marching import march
 from surfrecon.ops.reference.pulling import pulling
 from surfrecon.ops.reference.sparse import SparseRows
 from surfrecon.ops.reference.terms import laplacian, laplacian_rows, pull_rows
@@ -22,6 +23,7 @@ __all__ = [
     "hash_sdf",
     "laplacian",
     "laplacian_rows",
+    "march",
     "neus_alpha",
     "neus_composite",
     "pull_rows",

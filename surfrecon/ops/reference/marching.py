@@ -1,0 +1,63 @@
+"""Samples of rays where a lattice of cells says that there may be something. Letters and frame: see samples.py.
+
+M cells along each side of the box [-1, 1]^3, cell i of an axis from -1 + 2 i / M to the next. Places on rays are computed in double, in
+cells from the box's corner: then the same ones are met however a compiler takes the formula, on borders of cells too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from surfrecon.ops.samples import Samples, box_interval, check_march
+
+AT_ONCE = 2**20  # places that are looked at together
+
+
+@torch.no_grad()
+def march(occupied: Tensor, origins: Tensor, directions: Tensor, *, step: float | Tensor, jitter: Tensor, most: int) -> Samples:
+    """Samples at regular steps through the box, those in occupied cells.
+
+    A ray enters the box at t0, or begins in it at t0 = 0. Of the intervals from t0 + (k + jitter) step to t0 + (k + 1 + jitter) step, with
+    k = 0, 1 ..., it has those whose middle is in the box and in an occupied cell.
+
+    Args:
+        occupied: (M, M, M) bool.
+        origins: (R, 3) unit frame.
+        directions: (R, 3) of unit length; zeros in them are as good as other numbers.
+        step: unit frame, > 0: of all rays, or (R,).
+        jitter: (R,) 0 to 1; the same one for a ray's samples.
+        most: samples of a ray, >= 1: those behind them are left out.
+    Returns:
+        The samples, none for rays that miss the box or are not finite.
+    Raises:
+        InputError: a shape, dtype or device is another, or a step or `most` is too small.
+    Gradient: none.
+    Source: Müller, Evans, Schied and Keller, "Instant neural graphics primitives with a multiresolution hash encoding", 2022, appendix E,
+        with steps of one length.
+    """
+    step = check_march(occupied, origins, directions, step, jitter, most)
+    o, d, h, first = origins.double(), directions.double(), step.double(), jitter.double() + 0.5
+    near, far = box_interval(o, d)
+    begins, speed = (o + 1) * (len(occupied) / 2), d * (len(occupied) / 2)  # in cells, and cells per unit length
+    longest = torch.where(far > near, (far - near) / h, 0.0).max() if len(o) else torch.zeros(())
+    places = int(longest.ceil())  # k of any ray is less
+    rays_at_once = max(AT_ONCE // max(places, 1), 1)
+    found = [torch.zeros(3, 0, dtype=torch.float64, device=o.device)]
+    for some in torch.arange(len(o), device=o.device).split(rays_at_once):
+        t = near[some, None] + (torch.arange(places, device=o.device) + first[some, None]) * h[some, None]
+        met = (t < far[some, None]) & _at(occupied, begins[some, None] + t[..., None] * speed[some, None])
+        met &= met.cumsum(1) <= most
+        ray, place = met.nonzero(as_tuple=True)
+        found.append(torch.stack([t[ray, place], h[some][ray], some[ray].double()]))
+    t, lengths, ray = torch.cat(found, dim=1)
+    counts = torch.bincount(ray.long(), minlength=len(o))
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return Samples(t.to(origins.dtype), lengths.to(origins.dtype), offsets)
+
+
+def _at(occupied: Tensor, u: Tensor) -> Tensor:
+    """Whether places (..., 3), in cells, lie in occupied ones, those beyond the box in the cell next to them."""
+    cells = len(occupied)
+    cell = u.floor().nan_to_num().clamp(0, cells - 1).long()  # NaN on rays that miss the box
+    return occupied.reshape(-1)[(cell[..., 0] * cells + cell[..., 1]) * cells + cell[..., 2]]
