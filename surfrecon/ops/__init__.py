@@ -171,8 +171,10 @@ def neus_composite(
     samples: Samples, directions: Tensor, sdf: Tensor, gradient: Tensor, color: Tensor, inv_s: Tensor, *, anneal: float = 1.0
 ) -> Composite:
     """What R rays see of samples with signed distance (S,), its gradient (S, 3) and colour (S, 3), by the opacity of NeuS."""
-    backend = _with_constants("neus_composite", (samples.t, samples.lengths), directions, sdf, gradient, color, inv_s)
-    return backend.neus_composite(samples, directions, sdf, gradient, color, inv_s, anneal=anneal)
+    call = lambda backend: backend.neus_composite(samples, directions, sdf, gradient, color, inv_s, anneal=anneal)
+    if torch.is_grad_enabled() and (samples.t.requires_grad or samples.lengths.requires_grad):
+        return call(reference)
+    return computed("neus_composite", [samples.t, samples.lengths, directions, sdf, gradient, color, inv_s], call)
 
 
 def march(occupied: Tensor, origins: Tensor, directions: Tensor, *, step: float | Tensor, jitter: Tensor, most: int) -> Samples:

@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 from hash_cases import case, grid, network
+from ray_cases import case as ray_case
+from ray_cases import derivatives as ray_derivatives
 from test_adam import RATE, gradients, start, walk
 from test_hash_sdf import assert_same, derivatives
 from triton.runtime import interpreter
@@ -137,6 +139,46 @@ def test_triton_adam_names_what_it_cannot_take(place):
     tensors[place] = torch.zeros(4, dtype=torch.float64)
     with pytest.raises(InputError, match=r"must be .*float32"):
         backend.adam_step(*tensors, step=1, rate=RATE)
+
+
+RAYS = [0, 1, 3, 0, 40, 63, 64, 65, 0, 200, 0]  # samples: around blocks of 64, with empty rays at both ends
+ENOUGH = 3e-6  # of the largest number of each result and derivative
+
+
+@pytest.mark.parametrize("anneal", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("inv_s", [3.0, 20.0, 300.0])
+def test_triton_composite_matches_the_reference(inv_s, anneal, generator):
+    some = ray_case(RAYS, generator, inv_s=inv_s)
+    found, wanted = ray_derivatives(some.to(torch.float32), backend, anneal=anneal), ray_derivatives(some, reference, anneal=anneal)
+    for one, other in zip(found[:-1], wanted[:-1], strict=True):
+        assert (one.double() - other).abs().max() < ENOUGH * other.abs().max()
+    assert float(found[-1]) == pytest.approx(float(wanted[-1]), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("given", [(0,), (1,), (2,), (3,), (4,), (1, 4)])
+def test_triton_composite_takes_derivatives_of_some_results(given, generator):
+    some = ray_case(RAYS, generator)
+    found, wanted = ray_derivatives(some.to(torch.float32), backend, given=given), ray_derivatives(some, reference, given=given)
+    for one, other in zip(found[:-1], wanted[:-1], strict=True):
+        assert (one.double() - other).abs().max() <= ENOUGH * other.abs().max()
+
+
+@pytest.mark.parametrize("inv_s", [1e4, 1e9])
+def test_triton_composite_is_finite_for_sharp_surfaces(inv_s, generator):
+    assert all(torch.isfinite(part).all() for part in ray_derivatives(ray_case(RAYS, generator, inv_s=inv_s).to(torch.float32), backend))
+
+
+@pytest.mark.parametrize("counts", [[], [0, 0]], ids=["no rays", "rays"])
+def test_triton_composite_without_samples(counts, generator):
+    found, *rest = ray_derivatives(ray_case(counts, generator).to(torch.float32), backend)
+    assert not len(found) and torch.equal(rest[3], torch.ones(len(counts))) and not any(part.any() for part in (*rest[:3], *rest[4:]))
+
+
+def test_triton_composite_shows_nan_on_its_ray_alone(generator):
+    some = ray_case([5, 6, 4], generator).to(torch.float32)
+    some.sdf[7] = torch.nan
+    for result in some.composite(backend)[1:]:
+        assert result[1].isnan().all() and torch.isfinite(result[[0, 2]]).all()
 
 
 def test_triton_is_interpreted_here():

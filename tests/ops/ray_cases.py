@@ -26,6 +26,9 @@ class Case:
         each = (getattr(self, field.name) for field in fields(self))
         return Case(*(tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in each))
 
+    def on(self, device: str) -> "Case":
+        return Case(*(getattr(self, field.name).to(device) for field in fields(self)))
+
     def inputs(self) -> list[Tensor]:
         return [getattr(self, name) for name in INPUTS]
 
@@ -61,7 +64,7 @@ def derivatives(some: Case, backend, *, anneal: float = 1.0, given: tuple[int, .
     loss = 0
     for place in given:
         result = results[place]
-        wave = torch.sin(torch.arange(result.numel(), dtype=torch.float64) + place).to(result.dtype)
+        wave = torch.sin(torch.arange(result.numel(), dtype=torch.float64, device=result.device) + place).to(result.dtype)
         loss = loss + (result.reshape(-1) * wave).sum()
     owed = torch.autograd.grad(loss, inputs, allow_unused=True)
     return [

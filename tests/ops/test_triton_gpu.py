@@ -7,6 +7,8 @@ from types import ModuleType
 import pytest
 import torch
 from hash_cases import Case, case, points
+from ray_cases import case as ray_case
+from ray_cases import derivatives as ray_derivatives
 from torch import Tensor
 
 from surfrecon import ops
@@ -124,6 +126,15 @@ def test_encoding_is_the_references(network, generator):
         both = of.hash_encode(one.network.grid, one.table, one.x, mask=one.mask, gradient=True)
         found.append([*both, *torch.autograd.grad(both, one.table, (by.to(dtype), by_slopes.to(dtype)))])
     assert_near(*found, PLACES if network is PUBLISHED else ENOUGH["ieee"])
+
+
+@pytest.mark.parametrize("anneal", [0.3, 1.0])
+@pytest.mark.parametrize("inv_s", [20.0, 300.0])
+def test_composite_is_the_references_and_the_same_at_each_run(inv_s, anneal, generator):
+    some = ray_case([0, 1, 63, 64, 65, 0, 300, 8] * 100, generator, inv_s=inv_s).on(DEVICE)
+    found, again = (ray_derivatives(some.to(torch.float32), backend, anneal=anneal) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(found, again))
+    assert_near(found[:-1], ray_derivatives(some, reference, anneal=anneal)[:-1], ENOUGH["ieee"])
 
 
 def test_nan_infinite_and_far_points_are_as_on_the_cpu(generator):

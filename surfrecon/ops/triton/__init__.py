@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from surfrecon.ops.hash_grid import HashGrid, SdfNetwork
+from surfrecon.ops.samples import Composite, Samples
 from surfrecon.ops.triton.here import PRECISIONS, precision, problem, use_precision
 
-KERNELS = frozenset({"adam_step", "hash_encode", "hash_sdf"})
+KERNELS = frozenset({"adam_step", "hash_encode", "hash_sdf", "neus_composite"})
 
 __all__ = ["KERNELS", "PRECISIONS", "precision", "problem", "use_precision", *sorted(KERNELS)]
 
@@ -48,3 +49,12 @@ def adam_step(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor,
     from surfrecon.ops.triton import adam
 
     adam.adam_step(parameter, gradient, mean, square, step=step, rate=rate)
+
+
+def neus_composite(
+    samples: Samples, directions: Tensor, sdf: Tensor, gradient: Tensor, color: Tensor, inv_s: Tensor, *, anneal: float = 1.0
+) -> Composite:
+    """As the reference's; gradient: directions, sdf, gradient, color and inv_s, first order. Offsets are not looked at by the CPU."""
+    from surfrecon.ops.triton import compositing
+
+    return compositing.neus_composite(samples, directions, sdf, gradient, color, inv_s, anneal=anneal)
