@@ -11,7 +11,7 @@ from torch import Tensor
 
 FALLOFF = 2.0  # a neighbour's weight is exp(-FALLOFF (distance / farthest)^2)
 RIDGE = 1e-5  # keeps quadrics of collinear neighbours solvable
-BATCH = 2**22  # neighbours looked at in one go
+BATCH = 2**20  # neighbours looked at in one go: 75 MB
 
 
 def batches(count: int, width: int) -> list[np.ndarray]:

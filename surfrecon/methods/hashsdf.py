@@ -29,10 +29,10 @@ COARSER = 3.0  # than the start is the coarsest level: noise is taken off over l
 CLEAN_GAIN = 4.0  # times finer is the grid of clean points
 ENTRIES_PER_POINT = 8.0  # of each level, at most: more than that can't be told apart
 LEAST_ENTRIES, MOST_ENTRIES = 12, 22  # log2, of a level
-# On two cores, beside the start's: seconds of a step per point of the batch and level. Bytes: constant, per point of the scan (most of them
-# its queries'), per number of the table (itself, its gradient, two moments, and two states of three to go back to).
+# Measured on two cores, the seconds beside the start's: of a step, per point of the batch and level. Bytes: constant; per point of the
+# scan, most of them its queries'; per number of the table; per cell that the surface crosses.
 SECONDS_PER_SAMPLE = 2e-7
-FIXED_BYTES, BYTES_PER_POINT, BYTES_PER_NUMBER = 3.8e8, 2000, 40
+FIXED_BYTES, BYTES_PER_POINT, BYTES_PER_NUMBER, BYTES_PER_CELL = 3.7e8, 1100, 33, 1000
 
 
 @dataclass(frozen=True)
@@ -117,5 +117,7 @@ class HashSdf:
         spacing = scan.spacing()
         network = self.network(spacing, len(scan), float(first_look(scan).clean.mean()), max(16, round(1 / spacing)))
         seconds = SECONDS_PER_SAMPLE * self.steps * 2 * self.batch * self.levels
-        bytes = FIXED_BYTES + BYTES_PER_POINT * len(scan) + BYTES_PER_NUMBER * network.grid.numbers
-        return seconds, bytes, self.extracted(network.grid.finest)
+        cells = self.extracted(network.grid.finest)
+        crossed = len(scan) * (spacing * cells / 2) ** 2
+        bytes = FIXED_BYTES + BYTES_PER_POINT * len(scan) + BYTES_PER_NUMBER * network.grid.numbers + BYTES_PER_CELL * crossed
+        return seconds, bytes, cells
