@@ -13,9 +13,10 @@ from scans import cases, users_normals
 
 from surfrecon.geometry import PointCloud
 from surfrecon.io import read_mesh, read_scan
-from surfrecon.local_surfaces import local_surfaces, outlying
+from surfrecon.local_surfaces import local_surfaces
 from surfrecon.metrics import closest
 from surfrecon.orientation import orient
+from surfrecon.outliers import outlying
 
 
 def right(normals: np.ndarray, outward: np.ndarray) -> float:

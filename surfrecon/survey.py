@@ -1,5 +1,4 @@
-"""What every fit to a scan wants to know first: which points are none, how well the others show their
-surface, what it is around each of them, its outer side.
+"""What every fit to a scan wants to know first: which points are none, how well the others show their surface, and its outer side there.
 
 Lengths are in the unit frame where not said otherwise. s: spacing of the points.
 """

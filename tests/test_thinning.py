@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surfrecon.geometry import PointCloud
-from surfrecon.local_surfaces import outlying
+from surfrecon.outliers import outlying
 from surfrecon.thinning import FARTHEST, MANY, gathered, thinned
 
 RADIUS = 0.7
