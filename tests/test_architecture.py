@@ -25,6 +25,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "keypoints": set(),
     "bounding": {"errors"},
     "views": {"bounding", "geometry", "errors"},
+    "stereo": {"views", "bounding", "thinning", *FOUNDATION},
     "pose_check": {"views", "bounding", "conventions", "keypoints", "errors"},
     "ops": {"errors"},
     "fields": {"ops", *FOUNDATION},
