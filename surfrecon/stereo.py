@@ -44,6 +44,7 @@ FIT = 5  # pixels along the window of the planes fitted to inverse depth
 FILLS = (9, 17, 33, 65)  # windows of those that bridge gaps in the surface found so far
 BAND, LAST_BAND = (0.5, 4), (0.25, 4)  # pixels of the sources between hypotheses, and hypotheses on either side of the surface so far
 COARSE_PASSES, LAST_PASSES = 3, 1  # each leans the windows better: errors on slopes halve
+FEW = 3  # sources or partners: with fewer, one on either side at best, a surface that leans is in the best one alone
 MOST_PARTNERS = 10  # views asked to agree
 REPROJECTION = 1.0  # pixels
 DEPTH_AGREES = 0.005  # of the depth
@@ -256,7 +257,7 @@ class _Sweep:
                 ncc = self._ncc(a, m, picture, place + w * shift[:, None, None])[own]
                 second = torch.maximum(second, torch.minimum(best, ncc))
                 best = torch.maximum(best, ncc)
-            scores[p] = best if len(self.sources) == 1 else (best + second) / 2
+            scores[p] = best if len(self.sources) < FEW else (best + second) / 2
             if hull is not None:
                 scores[p] = torch.where(self._in_hull(hull, x[own], w[own]), scores[p], -1)
         return torch.stack(_peak(scores, guide[own], offsets, m[own], spacing))
@@ -393,7 +394,7 @@ def _agreed(views: Views, maps: list[DepthMap], view: int, partners: np.ndarray,
         rows = np.flatnonzero(known)[near]
         total[rows] += theirs[near]
         votes[rows] += 1
-    keep = votes >= min(settings.agreeing, len(partners)) if len(partners) else np.zeros(len(points), bool)
+    keep = votes >= (settings.agreeing if len(partners) >= FEW else 1)
     points = total / (1 + votes)[:, None]
     keep &= (normals * (views.centres[view] - points)).sum(axis=1) > 0
     if views.masks is not None:
