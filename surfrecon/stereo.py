@@ -13,16 +13,18 @@ sweeping directions, 2007; the agreement of views as in Schoenberger et al., Pix
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, pad, unfold
 
 from surfrecon.bounding import Silhouettes
 from surfrecon.errors import InputError
 from surfrecon.geometry import PointCloud, Similarity, merge
+from surfrecon.hull_surface import hull_surface
 from surfrecon.run import Run
 from surfrecon.thinning import thinned
 from surfrecon.views import Views
@@ -50,6 +52,9 @@ REPROJECTION = 1.0  # pixels
 DEPTH_AGREES = 0.005  # of the depth
 HELD = 1_500_000  # points before they are averaged over voxels
 HULL_GRID = 96  # cells along the hull's box
+SILENT = 5.0  # pixels' widths from every stereo point: from there on the hull stands in
+CONTRADICTED = 2  # views that see through a point of the hull, which then isn't the surface
+HULL_CONFIDENCE = 0.05  # of points that the silhouettes alone tell
 DISSENT = 0.05  # share of the views that may call a place background: a mask or two may be bad
 
 
@@ -63,6 +68,7 @@ class Stereo:
         least_ncc: mean correlation of the best two below which nothing is believed.
         agreeing: other views whose own depth must agree.
         voxel: side of the cells over which points are averaged, in pixels' widths at the object.
+        hull: whether the visual hull, where there are masks, stands in where stereo is silent and nothing contradicts it.
     """
 
     sources: int = 4
@@ -70,6 +76,7 @@ class Stereo:
     least_ncc: float = 0.6
     agreeing: int = 2
     voxel: float = 1.0
+    hull: bool = True
 
     def __post_init__(self):
         if self.sources < 1 or self.agreeing < 1:
@@ -357,20 +364,48 @@ def fitted_planes(w: Tensor, weight: Tensor, window: int) -> tuple[Tensor, Tenso
 
 def fused(views: Views, maps: list[DepthMap], partners: list[np.ndarray], settings: Stereo, run: Run) -> PointCloud:
     """The points on which at least `agreeing` other views agree, means of what all of these say, averaged over voxels."""
-    clouds, held, pixel = [], 0, _pixel_width(views, maps)
+    clouds, confirmed, held, pixel = [], [], 0, _pixel_width(views, maps)
     together = lambda parts: _voxels(merge(parts), settings.voxel * pixel)
     for view in range(len(views)):
-        clouds.append(_agreed(views, maps, view, partners[view], settings))
+        cloud, sure = _agreed(views, maps, view, partners[view], settings)
+        clouds.append(cloud)
+        confirmed.append(sure)
         held += len(clouds[-1])
         if held > HELD:
             clouds = [together(clouds)]
             held = 0
         run.step("fuse", view + 1, len(views))
-    return together(clouds)
+    cloud = together(clouds)
+    if settings.hull and views.masks is not None and len(cloud):
+        return merge([cloud, _stand_in(views, confirmed, cloud, pixel)])
+    return cloud
 
 
-def _agreed(views: Views, maps: list[DepthMap], view: int, partners: np.ndarray, settings: Stereo) -> PointCloud:
-    """The points of one view's depth map that others agree with."""
+def _stand_in(views: Views, confirmed: list[Tensor], cloud: PointCloud, pixel: float) -> PointCloud:
+    """The points of the visual hull that lie away from the cloud and that no two views see through."""
+    hull = hull_surface(views, side=pixel)
+    low, high = cloud.object_bounds()  # views from one side only have a hull that goes on behind the object
+    hull = hull[((hull.points >= low - SILENT * pixel) & (hull.points <= high + SILENT * pixel)).all(axis=1)]
+    hull = hull[cKDTree(cloud.points).query(hull.points)[0] > SILENT * pixel]
+    against = np.zeros(len(hull), int)
+    for view, w in enumerate(confirmed):
+        there, depth = views.project(view, hull.points)
+        found = _sampled(w, there)
+        against += (found > 0) & (found * depth < 1 - DEPTH_AGREES)
+    hull = hull[against < CONTRADICTED]
+    toward = views.centres[:, None] - hull.points
+    facing = np.argmax(np.einsum("vni,ni->vn", toward / np.linalg.norm(toward, axis=2, keepdims=True), hull.normals), axis=0)
+    colors = np.zeros((len(hull), 3), np.float32)
+    for view, image in enumerate(views.images):
+        rows = np.flatnonzero(facing == view)
+        column, row = np.clip(np.nan_to_num(views.project(view, hull.points[rows])[0]), 0, views.sizes[view] - 1).astype(int).T
+        colors[rows] = image[row, column] / 255
+    confidence = np.full(len(hull), HULL_CONFIDENCE, np.float32)
+    return replace(hull, colors=colors, scalars={"confidence": confidence}, origins=views.centres[facing])
+
+
+def _agreed(views: Views, maps: list[DepthMap], view: int, partners: np.ndarray, settings: Stereo) -> tuple[PointCloud, Tensor]:
+    """The points of one view's depth map that others agree with, and its inverse depth (H, W) where they do, 0 elsewhere."""
     w = maps[view].inverse_depth
     plane, solid = fitted_planes(w, (w > 0).float(), FIT)
     solid &= (w > 0) & ((plane[2] - w).abs() < DEPTH_AGREES / 2 * w)
@@ -400,13 +435,16 @@ def _agreed(views: Views, maps: list[DepthMap], view: int, partners: np.ndarray,
     if views.masks is not None:
         keep &= within_masks(views, points)
     score = maps[view].score[row, column].double().cpu().numpy()
-    return PointCloud(
+    sure = torch.zeros_like(w)
+    sure[row[keep], column[keep]] = w[row[keep], column[keep]]
+    cloud = PointCloud(
         points[keep],
         normals=normals[keep],
         colors=(views.images[view][row, column][keep] / 255).astype(np.float32),
         scalars={"confidence": (score * votes / (1 + votes))[keep].astype(np.float32)},
         origins=np.broadcast_to(views.centres[view], points.shape)[keep],
     )
+    return cloud, sure
 
 
 def within_masks(views: Views, points: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from arc import AXES, CENTRE, ellipsoid
 from surfrecon.errors import InputError
 from surfrecon.geometry import Similarity
 from surfrecon.run import Run
-from surfrecon.stereo import Stereo, _box, _peak, depth_map, fitted_planes, neighbours, stereo_cloud
+from surfrecon.stereo import HULL_CONFIDENCE, Stereo, _box, _peak, depth_map, fitted_planes, neighbours, stereo_cloud
 from surfrecon.views import Views
 
 SIZE, FOCAL = (160, 120), 200.0
@@ -84,7 +84,7 @@ def test_depths_are_right_within_a_tenth_of_a_percent(surface, masked):
 @pytest.mark.parametrize("offset", [0.0, 5.8e6], ids=["origin", "far"])
 def test_cloud_of_a_sphere_lies_on_it_with_its_normals(color, offset):
     views = replace(drawn(BOW, sphere, color=color, offset=offset), depths=None)
-    cloud = stereo_cloud(views, run=Run(device="cpu"))
+    cloud = stereo_cloud(views, Stereo(hull=False), run=Run(device="cpu"))
     away = cloud.points - offset
     radius = np.linalg.norm(away, axis=1)
     assert len(cloud) > 2000
@@ -105,6 +105,32 @@ def test_views_all_around_cover_an_ellipsoid():
     assert np.bincount(octants, minlength=8).min() > 50
 
 
+def test_hull_stands_in_where_there_is_no_texture():
+    views = replace(ellipsoid(12), depths=None)
+    images = []
+    for view, image in enumerate(views.images):
+        origins, directions = views.rays(view, views.pixel_centres(view))
+        top = ellipsoid_height(origins, directions).reshape(image.shape[:2]) > 0
+        images.append(np.where(top[..., None], np.uint8(90), image))
+    views = replace(views, images=tuple(images))
+    cloud = stereo_cloud(views, run=Run(device="cpu"))
+    stand_in = cloud.scalars["confidence"] == np.float32(HULL_CONFIDENCE)
+    above = cloud.points[:, 2] > CENTRE[2] + 0.1
+    assert (above & stand_in).sum() > 4 * (above & ~stand_in).sum()
+    added = cloud[stand_in]
+    assert HULL_CONFIDENCE < cloud.scalars["confidence"][~stand_in].min()
+    assert np.median(np.sqrt((((added.points - CENTRE) / AXES) ** 2).sum(1))) < 1.06
+
+
+def ellipsoid_height(origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """(R,) height over the ellipsoid's middle where rays first meet it, -1 where they don't."""
+    o, d = (origins - CENTRE) / AXES, directions / AXES
+    a, b, c = (d * d).sum(1), (o * d).sum(1), (o * o).sum(1) - 1
+    root = b * b - a * c
+    length = (-b - np.sqrt(np.maximum(root, 0))) / a
+    return np.where(root > 0, (origins + length[:, None] * directions)[:, 2] - CENTRE[2], -1)
+
+
 def test_same_views_give_the_same_cloud():
     views = replace(drawn(BOW[:3], sphere), depths=None)
     first, second = (stereo_cloud(views, Stereo(agreeing=1), run=Run(device="cpu")) for _ in range(2))
@@ -114,7 +140,7 @@ def test_same_views_give_the_same_cloud():
 def test_a_wrong_view_does_not_move_the_cloud():
     views = replace(drawn(BOW, sphere), depths=None)
     noise = np.random.default_rng(0).integers(0, 255, views.images[4].shape, dtype=np.uint8)
-    cloud = stereo_cloud(replace(views, images=(*views.images[:4], noise)), run=Run(device="cpu"))
+    cloud = stereo_cloud(replace(views, images=(*views.images[:4], noise)), Stereo(hull=False), run=Run(device="cpu"))
     assert np.abs(np.linalg.norm(cloud.points, axis=1) - 1).mean() < 0.003
 
 
