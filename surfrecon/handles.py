@@ -76,8 +76,11 @@ def _marked_edges(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray
     for one, other in ((left, right), (right, left)):
         inner = behind[one] == other
         crossed[one[inner]] = free[inner]
+    closing = np.zeros(len(tail), bool)
+    closing[free] = True
+    closing[crossed[crossed >= 0]] = False
     marks: dict[int, int] = {}
-    for bit, edge in enumerate(np.setdiff1d(free, crossed).tolist()):
+    for bit, edge in enumerate(np.flatnonzero(closing).tolist()):
         marks[edge] = marks.get(edge, 0) ^ (1 << bit)
         for face in (int(side[edge] // 3), int(opposite[side[edge]] // 3)):
             while behind[face] >= 0:  # what both ways to the root share cancels out
@@ -95,7 +98,10 @@ def _forest(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
     """(count,) the item before each in a spanning forest over these pairs, breadth first; -1 for roots."""
     graph = _linked(one, other, count)
     before = np.full(count, -1)
-    for root in np.unique(connected_components(graph, directed=False)[1], return_index=True)[1]:
+    pieces, piece = connected_components(graph, directed=False)
+    roots = np.empty(pieces, int)
+    roots[piece[::-1]] = np.arange(count)[::-1]  # the first item of each piece
+    for root in roots:
         order, found = breadth_first_order(graph, root, directed=False)
         before[order[1:]] = found[order[1:]]
     return before
