@@ -29,12 +29,14 @@ class Step:
         stage: which part of the work ("orient", "fit 128", "extract" ...).
         done, total: how far, in the stage's own count; total 0 where it isn't known.
         facts: figures worth showing (loss, residual ...).
+        surface: the Field as it is now, unit frame, where a fit has one: marching_cubes() makes a preview of it. It changes after the call.
     """
 
     stage: str
     done: int = 0
     total: int = 0
     facts: dict[str, float] = field(default_factory=dict)
+    surface: Any = None
 
 
 @dataclass
@@ -101,10 +103,10 @@ class Run:
             self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
             log.debug("%s: %.2f s", name, self.timings[name])
 
-    def step(self, stage: str, done: int = 0, total: int = 0, **facts: float) -> None:
+    def step(self, stage: str, done: int = 0, total: int = 0, *, surface: Any = None, **facts: float) -> None:
         if self.on_step is not None:
             try:
-                self.on_step(Step(stage, done, total, facts))
+                self.on_step(Step(stage, done, total, facts, surface))
             except Stop:
                 if not self.stopped:  # else it has been heard, and this is the way from the best so far to the result
                     raise

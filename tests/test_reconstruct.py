@@ -154,3 +154,20 @@ def test_a_mesh_is_at_no_distance_from_itself_and_at_the_shift_from_its_shifted_
     assert same.distance < 1e-6 and same.hausdorff < 1e-6 and same.normals == pytest.approx(1, abs=1e-3)
     far = Mesh(ball.mesh.vertices + np.array([10.0, 0, 0]), ball.mesh.faces)
     assert compare(far, ball.mesh, samples=2000).hausdorff == pytest.approx(10, abs=0.05)
+
+
+@pytest.mark.parametrize("method", ["gridpull", "hashsdf"])
+def test_each_step_of_a_fit_shows_a_preview_and_changes_nothing(method):
+    scan, previews = sphere(1500), []
+
+    def look(step):
+        if step.surface is not None and step.done == step.total:
+            report = inspect(marching_cubes(step.surface, resolution=32))
+            previews.append((step.stage, report.solid, report.genus, report.volume))
+
+    seen = reconstruct(scan, method, run=Run(device="cpu", on_step=look))
+    assert {solid for _, solid, _, _ in previews} == {True} and {genus for _, _, genus, _ in previews} == {0}
+    volumes = [volume / seen.unit_from_world.scale**3 for _, _, _, volume in previews]
+    assert volumes[-1] == pytest.approx(4 / 3 * np.pi * 2.0**3, rel=0.03)
+    unseen = reconstruct(scan, method, run=Run(device="cpu"))
+    np.testing.assert_array_equal(seen.mesh.vertices, unseen.mesh.vertices)

@@ -130,7 +130,7 @@ class Fit:
         for turn in range(self.settings.rounds):
             system.solve(self.weights, self.normal_weights)
             self._reweight()
-            self.run.step(name, turn + 1, self.settings.rounds, residual=float(self.scale))
+            self.run.step(name, turn + 1, self.settings.rounds, surface=self.field, residual=float(self.scale))
             self.turn_seconds = (time.perf_counter() - start) / (turn + 1)
             if turn + 1 < self.settings.rounds and not self._affordable(self.field.levels[-1].resolution, self.turn_seconds):
                 self.run.cut_short(f"{turn + 1} of {self.settings.rounds} rounds at {self.field.levels[-1].resolution} cells")

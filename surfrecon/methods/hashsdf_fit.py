@@ -66,7 +66,7 @@ class Fit:
             parameters = dict(self.field.named_parameters())
             factors = {name: NETWORK_RATE for name in parameters if name != "table"}
             descent = Adam(lambda step, divisor: self._loss(generator, divisor), parameters, rate=rate, factors=factors)
-            tell = lambda done, loss: run.step("fit", done, settings.steps, loss=loss)
+            tell = lambda done, loss: run.step("fit", done, settings.steps, surface=self.field, loss=loss)
             train(descent, steps=settings.steps, run=run, generator=generator, reserve=self._finish(), on_step=tell)
         self.field.requires_grad_(False)
         self.field.lipschitz = self._steepest()
