@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_edt
 
 from surfrecon.errors import InputError
+
+# scipy is imported inside functions: views are known to methods' settings, which are read where --help must answer fast.
 
 COARSE_SIDE = 256  # pixels of the longest side of the silhouettes that carve: a box needs no more
 GRID = 40  # cells along a carved cube: its box is good to about 1 / 40 of its side
@@ -73,6 +74,8 @@ class Silhouettes:
         Raises:
             InputError: every mask is empty.
         """
+        from scipy.ndimage import distance_transform_edt
+
         seen = [v for v, mask in enumerate(masks) if mask.any()]
         if not seen:
             raise InputError("every mask is empty: a mask must be True (white, opaque) on the object")
@@ -164,6 +167,8 @@ class Silhouettes:
 
     def covered(self, cells: np.ndarray, side: float) -> np.ndarray:
         """(V,) share of each silhouette that the cells' pictures cover: 1 for a hull of right cameras and masks."""
+        from scipy.ndimage import binary_dilation
+
         shares = np.zeros(len(self.masks))
         for view, mask in enumerate(self.masks):
             row, column, scale = self.pixels(view, cells)

@@ -11,11 +11,12 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from surfrecon.run import Run, Stop
 
 log = logging.getLogger("surfrecon")
 
+ROOT = "checkpoints"  # folder of them all
 FORMAT = 1  # of the files; another one can't be continued from
 GENERATIONS = 2
 INTERVAL = 30.0  # seconds between two that are written: what a crash costs at most; writing 144 MB takes one
@@ -44,23 +46,24 @@ class Checkpoints:
                 checkpoints.keep(tensors, {"parts": done})
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, part: str = ""):
+        """Args: part: of the work, that has states of its own beside those of the fit."""
         self.run = run
-        self.folder = run.folder / "checkpoints" if run.folder else None
+        self.folder = run.folder / ROOT / part if run.folder else None
         self.kept: tuple[Mapping[str, Tensor], Mapping[str, Any]] | None = None
         self._written = True
         self._whole: list[int] = []  # numbers known to be good, the newest last
         self._due = time.monotonic() + INTERVAL
 
     def exist(self) -> bool:
-        """Whether an interrupted run has left any, whole or not."""
-        return self.folder is not None and bool(self._numbers())
+        """Whether an interrupted run has left any, whole or not, of any part."""
+        return self.folder is not None and any(self.folder.rglob("*.json"))
 
     def newest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors, on the CPU, and facts of the newest whole state; None in a run that doesn't resume. A damaged one is warned about.
 
         Raises:
-            InputError: there is none, or it belongs to another scan, method, settings or seed.
+            InputError: there is none, of any part, or it belongs to another scan, method, settings or seed.
         """
         if self.folder is None or not self.run.resume:
             return None
@@ -78,6 +81,8 @@ class Checkpoints:
             self._whole = [number]
             self.kept = tensors, facts
             return tensors, facts
+        if self.folder.name != ROOT or any(file.parent != self.folder for file in self.folder.rglob("*.json")):
+            return None  # it was interrupted in another part
         raise InputError(f"{self.folder} holds no whole checkpoint to continue from; leave --resume out to start again")
 
     def keep(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -157,6 +162,18 @@ class Checkpoints:
         if manifest.pop("sha256") != _digest(data, manifest):
             raise ValueError("its SHA-256 is another one")
         return manifest["fingerprint"], load(data), manifest["facts"]
+
+
+def remembered(run: Run, part: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays that are costly to make: from the interrupted run that this one resumes, else made, and left for one that may resume."""
+    checkpoints = Checkpoints(run, part)
+    found = checkpoints.newest()
+    if found is not None:
+        return {name: tensor.numpy() for name, tensor in found[0].items()}
+    arrays = make()
+    checkpoints.keep({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, {})
+    checkpoints.write()
+    return arrays
 
 
 def restore(tensors: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:

@@ -178,6 +178,11 @@ class PointCloud:
         """(2, 3) corners of the box of the object: outliers at 100 times its size don't count."""
         return object_bounds(self.points)
 
+    @property
+    def content(self) -> tuple[np.ndarray | None, ...]:
+        """The arrays that decide the surface."""
+        return self.points, self.normals, self.origins
+
     def spacing(self) -> float:
         """Typical distance between neighbouring points: the side of the square that one point stands for, in the points' units.
 
@@ -262,9 +267,6 @@ def merge(clouds: Sequence[PointCloud]) -> PointCloud:
         origins=join([cloud.origins for cloud in clouds]),
         crs=next(iter(systems), None),
     )
-
-
-Scan = PointCloud  # Views and ViewSequence join it with the image methods
 
 
 @dataclass(frozen=True, eq=False)

@@ -170,13 +170,14 @@ def train(
     run: Run,
     generator: torch.Generator | None = None,
     look: int = 1,
+    stride: int = STRIDE,
     reserve: float | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> float:
     """Go down a number of steps, through what may go wrong on the way; returns the last good loss.
 
-    Where the loss or an unknown isn't finite, or the loss exceeds DIVERGED times the first, the last good state, at most STRIDE steps old,
-    comes back, the step is passed over and the rate becomes SLOWER. Where memory runs out that state comes back, too, and batches are
+    Where the loss or an unknown isn't finite, or the loss exceeds DIVERGED times the first, the last good state, at most `stride` steps
+    old, comes back, the step is passed over and the rate becomes SLOWER. Where memory runs out that state comes back, too, and batches are
     halved. States are kept as checkpoints: a run that resumes continues from the newest and takes the same steps as one that was never
     interrupted. A Stop ends the descent early, and so does a budget of time.
 
@@ -185,6 +186,7 @@ def train(
         run: for warnings, facts, and checkpoints in its folder.
         generator: that the loss draws from, if any; its state is kept as well.
         look: steps from one look at the loss to the next: more let a GPU run ahead.
+        stride: steps from one good state to the next.
         reserve: seconds that what follows needs of the run's budget; None minds no budget.
         on_step: called after each look with the number of steps done and the step's loss; may raise to stop.
     Raises:
@@ -213,7 +215,7 @@ def train(
             if course.step % look and course.step < steps:
                 continue
             value = float(loss)
-            due = course.step - since >= STRIDE or course.step == steps
+            due = course.step - since >= stride or course.step == steps
             limit = DIVERGED * course.first if course.first > 0 else math.inf
             if not (math.isfinite(value) and value <= limit and (not due or _finite(descent.tensors))):
                 _recover(course, f"at step {course.step} of {steps} its loss is {value:.3g}", run)

@@ -1,4 +1,4 @@
-"""From a scan to a watertight mesh in the scan's own frame: the whole data path."""
+"""From a scan or photographs to a watertight mesh in their own frame: the whole data path."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from surfrecon.checkpoints import Checkpoints
+from surfrecon.checkpoints import Checkpoints, remembered
+from surfrecon.errors import InputError
 from surfrecon.extract import marching_cubes
 from surfrecon.fields import Field
-from surfrecon.geometry import Mesh, PointCloud, Scan, Similarity
+from surfrecon.geometry import Mesh, PointCloud, Similarity
 from surfrecon.handles import without_small_handles
-from surfrecon.methods import METHODS, fitted, method_class
+from surfrecon.methods import METHODS, fitted, method_class, methods_for
+from surfrecon.rendering import pixel_width
 from surfrecon.repair import MeshReport, inspect, supported, trim
 from surfrecon.run import Run
 from surfrecon.sharpen import sharpen
+from surfrecon.stereo import stereo_cloud
 from surfrecon.thinning import FINEST, thinned
+from surfrecon.views import Scan, Views
 
 NEIGHBOURS = 4  # points that a vertex takes colours and scalars from
 CONFIDENT_SPACINGS = 3.0  # a vertex this many spacings from the nearest point has confidence exp(-1)
@@ -28,7 +32,10 @@ TRIM_SPACINGS = 4.0  # surface further than this from every point was not scanne
 HANDLE_SPACINGS = 2 * np.pi  # a hole two spacings wide can't be told from a gap between points, nor a bridge from a stray one
 OPEN_SHARE = 0.15  # a scan is judged open when this share of the closed surface was not scanned
 CELLS_PER_SPACING = 1.0
+POINT_ARRAYS = ("points", "normals", "colors", "origins")  # of a cloud that photographs agree on
 SECONDS_PER_CELL, BYTES_PER_CELL = 3e-5, 1e3  # of extracting and checking, on two cores, per cell that the surface crosses
+SECONDS_PER_PIXEL, BYTES_PER_PIXEL = 1e-5, 30  # of stereo
+MOST_FORESEEN = 1_000_000  # points: more would not change what is foreseen
 SECONDS_PER_POINT, BYTES_PER_POINT = 2e-6, 150  # of reading, moving and thinning
 
 
@@ -44,6 +51,7 @@ class Reconstruction:
         unit_from_world: the bridge between the field's frame and the scan's.
         settings: of the method, as resolved.
         sharp: whether sharp edges were looked for.
+        scan: what it was made of, world frame.
     """
 
     mesh: Mesh
@@ -55,6 +63,7 @@ class Reconstruction:
     settings: Mapping[str, Any]
     resolution: int
     sharp: bool = False
+    scan: Scan | None = None
 
     def summary(self) -> dict[str, Any]:
         """What report.json says of the result, beside its topology."""
@@ -80,7 +89,7 @@ def reconstruct(
     sharp: bool = False,
     run: Run | None = None,
 ) -> Reconstruction:
-    """The closed surface of a scan, in the scan's own frame.
+    """The closed surface of a scan or of photographs, in their own frame.
 
     Args:
         scan: world frame.
@@ -93,27 +102,28 @@ def reconstruct(
         InputError: the scan can't be used, or isn't that of the run to resume. SurfreconError: the fit failed.
     """
     run = run or Run()
-    name, method = named(method)
+    name, method = named(method, scan)
     scan = scan.distinct()
     if run.folder:
         run.fingerprint = fingerprint(scan, name, method, run.seed)
         Checkpoints(run).newest()  # what can't be resumed is refused before the work begins
     unit_from_world = Similarity.fit(scan)
     unit = scan.transformed(unit_from_world)
-    field = fitted(method, unit, run)
-    resolution = resolution or field.resolution or resolution_for(unit)
+    points = surface_points(unit, run)
+    field = fitted(method, unit, run, points)
+    resolution = resolution or field.resolution or resolution_for(points)
     if (run.cut or run.stopped) and field.resolution:
         resolution = min(resolution, field.resolution)
-    unit = thinned(unit, side=2 / max(FINEST, resolution))  # more points than vertices tell the mesh nothing
+    points = thinned(points, side=2 / max(FINEST, resolution))  # more points than vertices tell the mesh nothing
     with run.stage("extract"):
-        mesh = supported(marching_cubes(field, resolution=resolution, run=run), unit.points)
-        mesh, cuts = without_small_handles(mesh, longest=HANDLE_SPACINGS * unit.spacing())
+        mesh = supported(marching_cubes(field, resolution=resolution, run=run), points.points)
+        mesh, cuts = without_small_handles(mesh, longest=HANDLE_SPACINGS * points.spacing())
         run.facts["handles_cut"] = cuts
     if sharp:
         with run.stage("sharpen"):
-            mesh = sharpen(mesh, field, unit.points, step=2 / min(resolution, field.resolution or resolution), run=run)
+            mesh = sharpen(mesh, field, points.points, step=2 / min(resolution, field.resolution or resolution), run=run)
     with run.stage("attributes"):
-        mesh = attribute(mesh, unit)
+        mesh = attribute(mesh, points)
         reach = CONFIDENT_SPACINGS / TRIM_SPACINGS
         seen = mesh.scalars["confidence"] >= np.exp(-1 / reach**2)
         if open is None:
@@ -123,21 +133,41 @@ def reconstruct(
                 run.warn("much of the closed surface was not scanned: the trimmed sheet is given as well")
         world = mesh.transformed(unit_from_world.inverse())
         sheet = trim(world, seen) if open else None
-    return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution, sharp)
+    return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution, sharp, scan)
 
 
-def named(method: Any) -> tuple[str, Any]:
-    """Name and settings of a method given by either."""
+def named(method: Any, scan: Scan) -> tuple[str, Any]:
+    """Name and settings of a method given by either, for a scan; "auto" is the first method that takes its kind.
+
+    Raises:
+        InputError: it takes photographs only, and these are points.
+    """
+    if method == "auto":
+        method = methods_for(scan)[0]
     if isinstance(method, str):
-        name = next(iter(METHODS)) if method == "auto" else method
-        return name, method_class(name)()
-    return next(name for name in METHODS if method_class(name) is type(method)), method
+        method = method_class(method)()
+    name = next(name for name in METHODS if method_class(name) is type(method))
+    if not isinstance(scan, (*method.accepts, Views)):  # of photographs, methods for points get the points that these agree on
+        raise InputError(f"{name} reconstructs from photographs; for points choose one of {', '.join(methods_for(scan))}")
+    return name, method
 
 
-def fingerprint(scan: PointCloud, name: str, method: Any, seed: int) -> str:
-    """SHA-256 of all that decides the field: points with their normals and origins, method, settings, seed."""
+def surface_points(unit: Scan, run: Run) -> PointCloud:
+    """What is known of the surface as points: a scan itself, of photographs the points that they agree on."""
+    if isinstance(unit, PointCloud):
+        return unit
+    saved = remembered(run, "stereo", lambda: _arrays(stereo_cloud(unit, run=run)))
+    return PointCloud(**{key: saved[key] for key in POINT_ARRAYS}, scalars={"confidence": saved["confidence"]})
+
+
+def _arrays(cloud: PointCloud) -> dict[str, np.ndarray]:
+    return {key: getattr(cloud, key) for key in POINT_ARRAYS} | {"confidence": cloud.scalars["confidence"]}
+
+
+def fingerprint(scan: Scan, name: str, method: Any, seed: int) -> str:
+    """SHA-256 of all that decides the field: the scan's content, method, settings, seed."""
     digest = hashlib.sha256(json.dumps([name, asdict(method), seed]).encode())
-    for array in (scan.points, scan.normals, scan.origins):
+    for array in scan.content:
         digest.update(b"none" if array is None else np.ascontiguousarray(array))
     return digest.hexdigest()
 
@@ -168,15 +198,36 @@ def attribute(mesh: Mesh, scan: PointCloud) -> Mesh:
     return replace(mesh, normals=mesh.vertex_normals(), colors=colors, scalars=scalars, crs=scan.crs)
 
 
-def estimate(scan: PointCloud, method: Any = "auto", resolution: int | None = None) -> Estimate:
+def foreseen_points(unit: Views) -> PointCloud:
+    """About as many points as photographs will agree on, as dense: a pixel apart on a ball that fits their object."""
+    low, high = unit.bounds()
+    radius = float((high - low).mean()) / 2
+    count = int(np.clip(4 * np.pi * (radius / pixel_width(unit)) ** 2, 1000, MOST_FORESEEN))
+    height = 1 - 2 * (np.arange(count) + 0.5) / count  # evenly spread: a spiral by the golden angle
+    turn = np.pi * (3 - np.sqrt(5)) * np.arange(count)
+    across = np.sqrt(1 - height**2)
+    normals = np.column_stack([across * np.cos(turn), across * np.sin(turn), height])
+    return PointCloud((low + high) / 2 + radius * normals, normals=normals)
+
+
+def estimate(scan: Scan, method: Any = "auto", resolution: int | None = None) -> Estimate:
     """Time and memory on two cores: what the method foresees, and extraction; good to a factor of two."""
-    _, method = named(method)
-    unit = thinned(scan.transformed(Similarity.fit(scan)))
-    seconds, bytes, finest = method.foresee(unit)
+    _, method = named(method, scan)
+    unit = scan.transformed(Similarity.fit(scan))
+    seconds, bytes = 0.0, 0
+    if isinstance(unit, Views):
+        points, pixels = foreseen_points(unit), int(unit.sizes.prod(axis=1).sum())
+        seconds, bytes = SECONDS_PER_PIXEL * pixels, BYTES_PER_PIXEL * pixels
+    else:
+        points = unit = thinned(unit)
+        seconds, bytes = SECONDS_PER_POINT * len(scan), BYTES_PER_POINT * len(scan)
+    given = lambda some: unit if isinstance(unit, some.accepts) else points
+    fit, most, finest = method.foresee(given(method))
     if method.starts_from is not None:
-        before = method_class(method.starts_from[0])(**method.starts_from[1]).foresee(unit)
-        seconds, bytes = seconds + before[0], max(bytes, before[1])
+        first = method_class(method.starts_from[0])(**method.starts_from[1])
+        before = first.foresee(given(first))
+        fit, most = fit + before[0], max(most, before[1])
     resolution = resolution or finest
-    crossed = len(unit) * (unit.spacing() * resolution / 2) ** 2
-    seconds += SECONDS_PER_POINT * len(scan) + SECONDS_PER_CELL * crossed
-    return Estimate(seconds, int(BYTES_PER_POINT * len(scan) + max(bytes, BYTES_PER_CELL * crossed)), resolution)
+    crossed = len(points) * (points.spacing() * resolution / 2) ** 2
+    seconds += fit + SECONDS_PER_CELL * crossed
+    return Estimate(seconds, int(bytes + max(most, BYTES_PER_CELL * crossed)), resolution)

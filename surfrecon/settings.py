@@ -49,11 +49,6 @@ class Choices:
     budget: float | None = None
 
 
-def default_method() -> str:
-    """The method that "auto" stands for: the first of METHODS."""
-    return next(iter(METHODS))
-
-
 def presets(method: str) -> dict[str, dict[str, Any]]:
     """Name -> settings of each preset of a method."""
     return method_class(method).PRESETS
@@ -75,19 +70,20 @@ def read_choices(file: Path) -> Choices:
     return Choices(**_checked(Choices, top, f"{file}"))
 
 
-def resolve(method: str = "auto", *, preset: str | None = None, file: Path | None = None) -> Any:
+def resolve(method: str = "auto", *, preset: str | None = None, file: Path | None = None, default: str | None = None) -> Any:
     """A method with its settings: defaults, then a preset, then a file.
 
     Args:
-        method: name of the method; "auto" takes the file's, else the first of METHODS.
+        method: name of the method; "auto" takes the file's, else the default.
         preset: name of one of its presets; None takes the file's, if any.
         file: TOML, see above; its table for this method counts.
+        default: that "auto" stands for at last; None is the first of METHODS.
     Raises:
         InputError: what is asked for doesn't exist; the text lists or names what does.
     """
     choices = read_choices(file) if file else Choices()
     name = method if method != "auto" else choices.method or "auto"
-    name = default_method() if name == "auto" else name
+    name = (default or next(iter(METHODS))) if name == "auto" else name
     kind = method_class(name)
     values: dict[str, Any] = {}
     preset = preset or choices.preset

@@ -15,7 +15,7 @@ import numpy as np
 
 from surfrecon import bounding
 from surfrecon.errors import InputError
-from surfrecon.geometry import ROTATION_TOLERANCE, Similarity, checked_array, object_bounds
+from surfrecon.geometry import ROTATION_TOLERANCE, PointCloud, Similarity, checked_array, object_bounds
 
 DEPTH_SAMPLES = 20_000  # pixels with depth that bound the object; more would not move the box
 SHARED = 0.5  # an SfM point within this share of the frames that the most seen point is in belongs to the object
@@ -69,6 +69,15 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def content(self) -> tuple[np.ndarray | None, ...]:
+        """The arrays that decide the surface."""
+        return self.intrinsics, self.cam_from_world, self.points, *self.images, *(self.masks or ()), *(self.depths or ())
+
+    def distinct(self) -> Views:
+        """The views themselves: two photographs are never one."""
+        return self
 
     @property
     def sizes(self) -> np.ndarray:
@@ -203,6 +212,9 @@ class Views:
             depths=shrunk(self.depths, nearest),
             intrinsics=np.concatenate([ratio, np.ones((len(self), 1))], axis=1)[:, :, None] * self.intrinsics,
         )
+
+
+Scan = PointCloud | Views
 
 
 def area_mean(image: np.ndarray, size: Sequence[int]) -> np.ndarray:

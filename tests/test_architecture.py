@@ -29,8 +29,8 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "stereo": {"views", "bounding", "hull_surface", "thinning", *FOUNDATION},
     "pose_check": {"views", "bounding", "conventions", "keypoints", "errors"},
     "ops": {"errors"},
-    "fields": {"ops", *FOUNDATION},
-    "rendering": {"ops", *FOUNDATION},
+    "fields": {"rendering", "views", "ops", *FOUNDATION},
+    "rendering": {"views", "ops", *FOUNDATION},
     "orientation": {"ops", *FOUNDATION},
     "quadrics": set(),
     "outliers": {"quadrics", *FOUNDATION},
@@ -41,7 +41,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "checkpoints": {"io", *FOUNDATION},  # of io the atomic files only
     "optimize": {"checkpoints", "ops", *FOUNDATION},
     "survey": {"orientation", "local_surfaces", "outliers", "quality", "thinning", *FOUNDATION},
-    "methods": {"survey", "orientation", "quality", "thinning", "losses", "fields", "rendering", *FITTING, "ops", *FOUNDATION},
+    "methods": {"views", "survey", "orientation", "quality", "thinning", "losses", "fields", "rendering", *FITTING, "ops", *FOUNDATION},
     "extract": {"fields", "ops", *FOUNDATION},
     "repair": FOUNDATION,
     "slivers": set(),
@@ -51,7 +51,10 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "pictures": FOUNDATION,
     "io": {"repair", "views", "conventions", "pose_check", *FOUNDATION},
     "settings": {"methods", *FOUNDATION},
-    "reconstruct": {"methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen", "thinning", *FOUNDATION},
+    "reconstruct": {
+        *("views", "stereo", "rendering", "methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen", "thinning"),
+        *FOUNDATION,
+    },
 }
 OPTIONAL = {"open3d", "pycolmap", "xatlas", "pye57", "networkx", "lxml", "tinycudann", "nerfacc", "viser"}
 OPEN3D_HOMES = {"apps/viewer.py", "surfrecon/io"}

@@ -80,6 +80,7 @@ class BallsMethod:
 
     centres: tuple[float, ...] = (-0.4, 0.5, 0.8)
     radii: tuple[float, ...] = (0.4, 0.2, 0.05)
+    accepts = (PointCloud,)
     starts_from = None
 
     def fit(self, scan, run):

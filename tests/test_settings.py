@@ -8,7 +8,7 @@ import pytest
 from surfrecon.errors import InputError
 from surfrecon.methods import METHODS
 from surfrecon.methods.gridpull import GridPull
-from surfrecon.settings import Choices, as_dict, default_method, method_name, presets, read_choices, resolve, to_toml
+from surfrecon.settings import Choices, as_dict, method_name, presets, read_choices, resolve, to_toml
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def test_order_is_defaults_preset_file(made_up, toml):
 
 
 def test_auto_is_the_first_method():
-    assert default_method() == next(iter(METHODS))
-    assert method_name(resolve("auto")) == default_method()
+    assert method_name(resolve("auto")) == next(iter(METHODS))
+    assert method_name(resolve("auto", default="neus2")) == "neus2"
 
 
 def test_method_asked_for_beats_the_files(made_up, toml):

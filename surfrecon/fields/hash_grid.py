@@ -26,6 +26,7 @@ class HashGridField(Field):
         network: the layout of table, weights and biases, which are parameters.
         start: what the network is the residual to.
         scale: unit of the residual, unit frame.
+        mask: (L,) share of each level that counts, or None: all do.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class HashGridField(Field):
     ):
         super().__init__()
         self.network, self.start, self.scale = network, start, scale
+        self.mask: Tensor | None = None
         self.table = nn.Parameter(table)
         self.weights, self.biases = nn.ParameterList(weights), nn.ParameterList(biases)
 
@@ -49,10 +51,16 @@ class HashGridField(Field):
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._in_parts(x, gradient=True)
 
-    def net(self, x: Tensor, *, gradient: bool = True) -> tuple[Tensor, Tensor | None]:
-        """The network's own value and gradient at (N, 3) points, with derivatives to its parameters."""
-        value, slope, _ = ops.hash_sdf(self.network, self.table, list(self.weights), list(self.biases), x, gradient=gradient)
-        return value, slope
+    def net(self, x: Tensor, *, gradient: bool = True) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The network's own value, gradient and features at (N, 3) points, with derivatives to its parameters."""
+        return ops.hash_sdf(self.network, self.table, list(self.weights), list(self.biases), x, mask=self.mask, gradient=gradient)
+
+    def with_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Value and gradient at (N, 3) points, and the network's features there, with derivatives to its parameters."""
+        with torch.no_grad():
+            start = self.start.value_and_gradient(x)
+        value, rise, features = self.net(x)
+        return *self.combined(start, (value, rise)), features
 
     def combined(self, start: tuple[Tensor, Tensor], net: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
         """Value and gradient of the whole from those of its start and of its network at the same points."""
@@ -81,7 +89,8 @@ class HashGridField(Field):
             value, slope = self.start(x), None
         near = torch.nonzero(value.abs() < REACH[1] * self.scale)[:, 0]
         if len(near):
-            whole, rise = self.combined((value[near], slope[near] if gradient else None), self.net(x[near], gradient=gradient))
+            net = self.net(x[near], gradient=gradient)[:2]
+            whole, rise = self.combined((value[near], slope[near] if gradient else None), net)
             value = value.index_put((near,), whole)
             slope = slope.index_put((near,), rise) if gradient else None
         return value, slope

@@ -16,8 +16,13 @@ from surfrecon.run import Run
 
 if TYPE_CHECKING:
     from surfrecon.fields import Field
+    from surfrecon.views import Scan
 
-METHODS = {"gridpull": "surfrecon.methods.gridpull:GridPull", "hashsdf": "surfrecon.methods.hashsdf:HashSdf"}
+METHODS = {
+    "gridpull": "surfrecon.methods.gridpull:GridPull",
+    "hashsdf": "surfrecon.methods.hashsdf:HashSdf",
+    "neus2": "surfrecon.methods.neus2:NeuS2",
+}
 
 
 def method_class(name: str) -> type:
@@ -32,12 +37,24 @@ def method_class(name: str) -> type:
     return getattr(import_module(module), attribute)
 
 
-def fitted(method: Any, unit: PointCloud, run: Run) -> Field:
-    """A method's field of a scan in the unit frame, over the start that it asks for, if it asks for one."""
+def methods_for(scan: Scan) -> list[str]:
+    """The names of the methods that take a scan of this kind, the one to prefer first."""
+    return [name for name in METHODS if isinstance(scan, method_class(name).accepts)]
+
+
+def fitted(method: Any, unit: Scan, run: Run, points: PointCloud | None = None) -> Field:
+    """A method's field of a scan in the unit frame, over the start that it asks for, if it asks for one.
+
+    Args:
+        unit: the scan.
+        points: that photographs agree on, for methods that take points only.
+    """
+    given = lambda some: unit if isinstance(unit, some.accepts) else points
     if method.starts_from is None:
-        return method.fit(unit, run)
+        return method.fit(given(method), run)
     name, settings = method.starts_from
+    first = method_class(name)(**settings)
     before = replace(run, folder=None, resume=False)  # checkpoints are the method's own; its start is made again
-    start = method_class(name)(**settings).fit(unit, before)
+    start = first.fit(given(first), before)
     run.cut, run.stopped = run.cut or before.cut, before.stopped
-    return start if run.stopped else method.fit(unit, run, start)
+    return start if run.stopped else method.fit(given(method), run, start)

@@ -110,7 +110,7 @@ class Fit:
         p, q = draw(self.points, self.settings.batch), draw(self.queries, self.settings.batch // 2)
         x = torch.cat([self.points[p], self.queries[q], self.partners[q]])
         start = tuple(torch.cat([a[p], b[q], c[q]]) for a, b, c in zip(self.of_points, self.of_queries, self.of_partners))
-        value, gradient = self.field.combined(start, self.field.net(x))
+        value, gradient = self.field.combined(start, self.field.net(x)[:2])
         s, points, queries = self.spacing, len(p), len(q)
         data = (self.area[p] * self.weights[p] * (value[:points] / s) ** 2).mean()
         wrong = (gradient[:points] - self.normals[p]).square().sum(1)

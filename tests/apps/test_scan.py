@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from surfrecon import ops
-from surfrecon.apps import scan
+from surfrecon.apps import job
 from surfrecon.errors import SurfreconError
 from surfrecon.geometry import Mesh
 from surfrecon.io import read_mesh, write_mesh
@@ -259,7 +259,7 @@ def tetrahedron():
 @pytest.mark.parametrize("suffix", [".ply", ".stl", ".obj"])
 def test_gate_passes_a_solid_file(suffix, tmp_path):
     write_mesh(tetrahedron(), tmp_path / f"mesh{suffix}")
-    scan.check_mesh_file(tmp_path / f"mesh{suffix}", tmp_path)
+    job.check_mesh_file(tmp_path / f"mesh{suffix}", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_gate_passes_a_solid_file(suffix, tmp_path):
 def test_gate_refuses_a_file_that_is_not_solid(faces, said, tmp_path):
     write_mesh(Mesh(tetrahedron().vertices, np.array(faces)), tmp_path / "mesh.ply")
     with pytest.raises(SurfreconError, match=said) as caught:
-        scan.check_mesh_file(tmp_path / "mesh.ply", tmp_path / "shown.ply")
+        job.check_mesh_file(tmp_path / "mesh.ply", tmp_path / "shown.ply")
     assert str(caught.value).startswith(f"{tmp_path / 'shown.ply'} isn't solid")
 
 
@@ -282,7 +282,7 @@ def test_a_mesh_that_fails_the_gate_is_not_kept(sphere, quick, folder, surfrecon
     def refuse(*_):
         raise SurfreconError("isn't solid")
 
-    monkeypatch.setattr(scan, "check_mesh_file", refuse)
+    monkeypatch.setattr(job, "check_mesh_file", refuse)
     assert surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick).code == 1
     assert os.listdir(folder) == []
 

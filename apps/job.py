@@ -1,0 +1,287 @@
+"""What the commands that reconstruct share: options, checks before the work, files after it, and how a run is told of."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surfrecon.apps.options import seconds, whole
+from surfrecon.errors import InputError, ResourceError, SurfreconError
+from surfrecon.settings import Choices
+
+if TYPE_CHECKING:
+    from surfrecon.geometry import Scan
+    from surfrecon.reconstruct import Reconstruction
+    from surfrecon.run import Run
+
+log = logging.getLogger("surfrecon")
+
+REFUSED_EXCESS = 4  # an estimate of this many times the free memory is refused; a smaller excess is only warned about
+EXACT_SUFFIXES = (".ply", ".glb")
+MIN_FACES_FOR_SECOND_OPINION = 100  # manifold3d collapses what is tiny
+
+
+@dataclass(frozen=True)
+class Output:
+    """The files of one result, all named after the mesh."""
+
+    mesh: Path
+
+    @property
+    def sheet(self) -> Path:
+        """The trimmed, open surface."""
+        return self.mesh.with_suffix(f".open{self.mesh.suffix}")
+
+    @property
+    def folder(self) -> Path:
+        return self.mesh.with_suffix(".run")
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.toml"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one command does in its own way.
+
+    Attributes:
+        inputs: files and folders that the user named.
+        method: that "auto" stands for.
+        read: the scan, given the run and the folder for what the work leaves.
+        facts: of the scan, for the report.
+        write: a result's mesh into a file.
+        more: what else the report says of a result, its files written into the run's folder: given result, run and folder.
+    """
+
+    inputs: Sequence[Path]
+    method: str
+    read: Callable[[Run, Path], Scan]
+    facts: Callable[[Scan], dict[str, Any]]
+    write: Callable[[Reconstruction, Path, Run], None]
+    more: Callable[[Reconstruction, Run, Path], dict[str, Any]] = lambda result, run, folder: {}
+
+
+def add_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> argparse._ArgumentGroup:
+    """The options of every such command; the group of those that say what is computed, for more of them."""
+    from surfrecon.settings import presets
+
+    known = "; ".join(f"{name}: {', '.join(presets(name))}" for name in methods)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="mesh to write; beside it OUT.open.* and OUT.run/")
+    what = parser.add_argument_group("what is computed")
+    what.add_argument("--method", default="auto", metavar="NAME", help=f"auto, {', '.join(methods)} (default: auto)")
+    what.add_argument("--preset", metavar="NAME", help=f"{known} (default: balanced)")
+    what.add_argument("--settings", type=Path, metavar="FILE.toml", help="settings of the method, on top of the preset; see OUT.run/")
+    what.add_argument("--resolution", type=whole(2), metavar="N", help="cells along the unit box for the mesh (default: from the spacing)")
+    what.add_argument("--open", action=argparse.BooleanOptionalAction, default=None, help="whether it is open (default: from the data)")
+    what.add_argument("--sharp", action=argparse.BooleanOptionalAction, default=None, help="place vertices on sharp edges and corners")
+    what.add_argument("--seed", type=whole(0), metavar="N", help="of every random number (default: 0)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
+    how.add_argument("--backend", default="auto", metavar="B", help="one backend for every op, see surfrecon doctor (default: auto)")
+    how.add_argument("--threads", type=whole(1), metavar="N", help="processors to use (default: all)")
+    how.add_argument("--budget", type=seconds, metavar="SECONDS", help="have the result by then, coarser if need be (default: no limit)")
+    how.add_argument("--overwrite", action="store_true", help="replace OUT, OUT.open.* and OUT.run/ where they exist")
+    how.add_argument("--resume", action="store_true", help="continue the interrupted run of the same command, from OUT.run/")
+    how.add_argument("--dry-run", action="store_true", help="read and check everything, show settings and estimate, write nothing")
+    return what
+
+
+def work(job: Job, options: argparse.Namespace) -> None:
+    """Do a job, from the options to the files and what is said of them."""
+    started = time.perf_counter()
+
+    from surfrecon.apps.console import Progress, print_json, print_lines
+    from surfrecon.apps.machine import chosen_device
+    from surfrecon.apps.report import plan_lines, report_lines
+    from surfrecon.run import Run, Stop
+
+    output = Output(options.output)
+    method, choices = _checked(job, options, output)
+    device, passed_over = chosen_device(options.device)
+    with Progress() as progress:
+        run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress, choices.budget, started, options.resume)
+        with _kept_warnings(run):
+            if passed_over:
+                run.warn(passed_over)
+            with run.stage("read"):
+                scan = job.read(run, output.folder)
+            plan = _plan(job, scan, method, choices, run)
+            report = None
+            if not options.dry_run:
+                report = _reconstruct(job, scan, method, choices, run, output, {"command": options.command, **plan})
+    if options.json:
+        print_json(report or plan)
+    else:
+        print_lines(report_lines(report) if report else plan_lines(plan))
+    if run.stopped:
+        raise Stop(f"interrupted; {output.mesh} is the best so far, and --resume continues the run")
+
+
+def check_mesh_file(file: Path, shown: Path) -> None:
+    """The final gate: the file itself, read back, bounds a body once vertices at one place are taken as one.
+
+    Args:
+        file: what was written.
+        shown: its name in the error.
+    Raises:
+        SurfreconError: it doesn't.
+    """
+    import manifold3d
+    import numpy as np
+
+    from surfrecon.geometry import Mesh
+    from surfrecon.io import read_mesh
+    from surfrecon.repair import inspect
+
+    stored = read_mesh(file)
+    vertices, vertex = np.unique(stored.vertices, axis=0, return_inverse=True)
+    mesh = Mesh(vertices, vertex.reshape(-1)[stored.faces])
+    report = inspect(mesh)
+    reason = None
+    if not report.solid:
+        reason = (
+            f"{report.boundary_edges} open edges, {report.nonmanifold_edges} non-manifold edges, {report.nonmanifold_vertices} "
+            f"non-manifold vertices, {report.inconsistent_edges} inconsistent edges, volume {report.volume:.3g}"
+        )
+    elif report.faces >= MIN_FACES_FOR_SECOND_OPINION:
+        low, high = mesh.bounds()
+        local = ((vertices - low) / (high - low).max()).astype(np.float32)  # manifold3d computes in float32
+        status = manifold3d.Manifold(manifold3d.Mesh(local, mesh.faces.astype(np.uint32))).status()
+        reason = None if status == manifold3d.Error.NoError else f"manifold3d says {status.name}"
+    if reason:
+        advice = "" if shown.suffix.lower() in EXACT_SUFFIXES else "; .ply and .glb keep coordinates best"
+        raise SurfreconError(f"{shown} isn't solid when read back ({reason}), so it was not kept{advice}")
+
+
+@contextmanager
+def _kept_warnings(run: Run) -> Iterator[None]:
+    """Warnings of readers and writers belong to the run's as well; its own are there already when they reach the log."""
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() not in run.warnings:
+                run.warnings.append(record.getMessage())
+
+    keeper = Keeper(logging.WARNING)
+    log.addHandler(keeper)
+    try:
+        yield
+    finally:
+        log.removeHandler(keeper)
+
+
+def _checked(job: Job, options: argparse.Namespace, output: Output) -> tuple[Any, Choices]:
+    """Method and choices, after everything that can be refused before the scan is read."""
+    from surfrecon import io, ops
+    from surfrecon.apps.files import check_output
+    from surfrecon.checkpoints import Checkpoints
+    from surfrecon.run import Run
+    from surfrecon.settings import read_choices, resolve
+
+    taken = (output.mesh, output.sheet, output.report)
+    # A run to resume may have left the best it had.
+    check_output(output.mesh, suffixes=io.MESH_WRITERS, taken=taken, overwrite=options.overwrite or options.resume)
+    if output.folder.exists() and not output.folder.is_dir():
+        raise InputError(f"{output.folder} is in the way of the run's folder; move it, or name another file with -o")
+    if output.folder.exists() and not os.access(output.folder, os.W_OK | os.X_OK):
+        raise InputError(f"no permission to write into the run's folder {output.folder}; change that, or name another file with -o")
+    if Checkpoints(Run(folder=output.folder)).exist() and not (options.resume or options.overwrite):
+        left = f"{output.folder} holds checkpoints of an interrupted run"
+        raise InputError(f"{left}; add --resume to continue it, or --overwrite to start again")
+    inputs = [file.resolve() for file in job.inputs]
+    for file, resolved in zip(job.inputs, inputs):
+        if inputs.count(resolved) > 1:
+            raise InputError(f"{file} is named twice; name each part of the scan once")
+        if resolved in {file.resolve() for file in taken}:
+            raise InputError(f"{file} would be overwritten by the result; name another file with -o")
+    given = read_choices(options.settings) if options.settings else Choices()
+    method = resolve(options.method, preset=options.preset, file=options.settings, default=job.method)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    ops.use(options.backend, device=options.device)
+    first = lambda *values: next((value for value in values if value is not None), None)
+    return method, Choices(
+        resolution=first(options.resolution, given.resolution),
+        open=first(options.open, given.open),
+        sharp=first(options.sharp, given.sharp, False),
+        seed=first(options.seed, given.seed, 0),
+        budget=first(options.budget, given.budget),
+    )
+
+
+def _plan(job: Job, scan: Scan, method: Any, choices: Choices, run: Run) -> dict[str, Any]:
+    """What is known before the work: facts of the input, resolved settings, estimate."""
+    from surfrecon.apps.console import size_text
+    from surfrecon.apps.machine import available_memory
+    from surfrecon.reconstruct import estimate
+    from surfrecon.settings import as_dict, method_name
+
+    cost, free = estimate(scan, method, choices.resolution), available_memory()
+    if free and cost.bytes > free:
+        excess = f"this takes about {size_text(cost.bytes)} of memory at resolution {cost.resolution}, but {size_text(free)} are free"
+        if cost.bytes > REFUSED_EXCESS * free:
+            raise ResourceError(f"{excess}; lower --resolution, take --preset fast or thin the scan")
+        run.warn(f"{excess}: it may be slow, or fail")
+    name = method_name(method)
+    settings = {
+        "method": name,
+        "resolution": choices.resolution,
+        "open": choices.open,
+        "sharp": choices.sharp,
+        "seed": choices.seed,
+        "budget": choices.budget,
+        name: as_dict(method),
+    }
+    return {"input": job.facts(scan), "settings": settings, "estimate": asdict(cost), "warnings": run.warnings}
+
+
+def _reconstruct(
+    job: Job, scan: Scan, method: Any, choices: Choices, run: Run, output: Output, known: dict[str, Any]
+) -> dict[str, Any]:
+    """Do the work, write the files, and return the report."""
+    from surfrecon import reconstruct
+    from surfrecon.apps.console import to_json
+    from surfrecon.apps.files import staged
+    from surfrecon.apps.report import assemble
+    from surfrecon.checkpoints import Checkpoints
+    from surfrecon.io import write_mesh
+    from surfrecon.settings import to_toml
+
+    wanted = {"resolution": choices.resolution, "open": choices.open, "sharp": choices.sharp}
+    result: Reconstruction = reconstruct.reconstruct(scan, method, **wanted, run=run)
+    sheet = result.sheet if result.sheet is not None and len(result.sheet.faces) else None
+    if result.sheet is not None and sheet is None:
+        run.warn("no part of the surface lies near the scan, so there is no open surface to write")
+    files = [output.mesh, *([output.sheet] if sheet else []), output.settings, output.report]
+    with staged(output.mesh.parent) as folder:
+        stage = Output(folder / output.mesh.name)
+        with run.stage("write"):
+            job.write(result, stage.mesh, run)
+            if sheet:
+                write_mesh(sheet, stage.sheet)
+        with run.stage("check"):
+            check_mesh_file(stage.mesh, output.mesh)
+        stage.folder.mkdir()
+        more = job.more(result, run, stage.folder)
+        stage.settings.write_text(to_toml(method, choices), encoding="utf-8")
+        report = known | assemble(result, run, files) | more
+        stage.report.write_text(to_json(report), encoding="utf-8")
+    if not sheet:
+        output.sheet.unlink(missing_ok=True)  # of the result that this one replaces
+    if not run.stopped:
+        Checkpoints(run).clear()
+    return report

@@ -1,0 +1,142 @@
+"""neus2's training: rays of drawn pixels, samples in a band around the surface they meet, colours compared.
+
+Pixels are drawn for REFILL steps at once, and their samples found on a lattice of the surface as it is then. A checkpoint falls on such a
+refill, so that a run that resumes draws and finds the same. Letters and frame: see neus2.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
+
+from surfrecon.fields.field import Field
+from surfrecon.fields.hash_grid import HashGridField
+from surfrecon.fields.radiance import Environment, RadianceField
+from surfrecon.ops import HashGrid, Samples, SdfNetwork
+from surfrecon.optimize import Adam, cosine, train, warmed
+from surfrecon.rendering import BAND, Lattice, Photographs, over, pixel_width, points, render
+from surfrecon.run import Run
+from surfrecon.views import Views
+
+if TYPE_CHECKING:
+    from surfrecon.methods.neus2 import NeuS2
+
+REFILL = 100  # steps for which pixels are drawn and samples taken at once
+RAYS_AT_ONCE = 2**16
+GATE = 0.4  # scale of the residual over its reach
+BANDS = 3  # of the spherical harmonics
+HUBER = 0.1  # errors of colour beyond this count as they are, those below by their square
+RAMP = 0.3  # share of the steps over which levels come in, the coarse half of them first
+WARM, LAST = 20, 0.03  # steps over which the rate grows; its share at the end
+NETWORK_RATE, GAIN_RATE = 0.2, 0.1  # of the table's
+SKY = HashGrid(levels=6, features=2, base=4, finest=64, log2_entries=15)
+
+
+class Fit:
+    """One training."""
+
+    def __init__(self, settings: NeuS2, views: Views, start: Field, run: Run):
+        self.settings, self.run, self.device = settings, run, run.torch_device()
+        self.generator = run.generator()
+        self.pixel = pixel_width(views)
+        network = settings.network(self.pixel)
+        with run.stage("start"):
+            self.photographs = Photographs(views, self.device)
+            self.field = _untrained(settings, network, self.generator, start, len(views), self.photographs.masked)
+            surface = self.field.surface
+            self.lattice = Lattice(surface.start, reach=3 * surface.scale, device=self.device)
+        self.field.resolution = start.resolution
+        with run.stage("fit"):
+            rate = warmed(cosine(settings.rate, last=LAST * settings.rate, steps=settings.steps), WARM)
+            parameters = {name: p for name, p in self.field.named_parameters() if settings.exposure or name != "gains"}
+            factors = {name: NETWORK_RATE for name in parameters if not name.endswith("table")} | {"gains": GAIN_RATE}
+            descent = Adam(self._loss, parameters, rate=rate, factors={name: factors[name] for name in factors if name in parameters})
+            tell = lambda done, loss: run.step("fit", done, settings.steps, surface=self.field, loss=loss)
+            train(descent, steps=settings.steps, run=run, generator=self.generator, stride=REFILL, on_step=tell)
+        self._progress(settings.steps)
+        self.field.requires_grad_(False)
+        self.lattice.refresh(self.field.surface, self.field.inv_s)
+        self.field.lipschitz = self.lattice.steepest(self.field.surface)
+
+    def _progress(self, step: int) -> None:
+        """Sharpness and levels as they are at a step."""
+        settings, done = self.settings, min(1.0, step / max(1, self.settings.steps))
+        width = self.pixel * settings.blunt * (settings.sharp / settings.blunt) ** done
+        self.field.inv_s.fill_(1 / width)
+        levels = self.field.surface.network.grid.levels
+        active = levels * (0.5 + 0.5 * done / RAMP)
+        shares = (active - torch.arange(levels, device=self.device)).clamp(0, 1)
+        self.field.surface.mask = None if active >= levels else shares
+
+    def _refill(self) -> None:
+        """Draw pixels for the next REFILL steps, and take the samples of their rays that count."""
+        self.lattice.refresh(self.field.surface, self.field.inv_s)
+        pool = torch.randint(len(self.photographs), (REFILL * self.settings.rays,), generator=self.generator, device=self.device)
+        step = float(2 * BAND / (self.field.inv_s * self.settings.samples))
+        taken = []
+        for pixels in pool.split(RAYS_AT_ONCE):
+            rays = self.photographs.rays(pixels)
+            jitter = torch.rand(len(pixels), generator=self.generator, device=self.device)
+            samples = self.lattice.samples(rays, self.field.inv_s, step=step, most=2 * self.settings.samples, jitter=jitter)
+            met = samples.counts > 0
+            taken.append((pixels[met], *(item[met] for item in rays), samples.counts[met], samples.t, samples.lengths))
+        self.pool, self.origins, self.directions, counts, self.t, self.lengths = (torch.cat(parts) for parts in zip(*taken))
+        self.offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    def _loss(self, step: int, divisor: int) -> Tensor:
+        """By one batch of rays."""
+        settings, field = self.settings, self.field
+        self._progress(step)
+        if step % REFILL == 0:
+            with torch.no_grad():
+                self._refill()
+        count = len(self.pool) // REFILL
+        first = step % REFILL * count
+        last = first + max(1, count // divisor)
+        origins, directions = self.origins[first:last], self.directions[first:last]
+        begin, end = int(self.offsets[first]), int(self.offsets[last])
+        samples = Samples(self.t[begin:end], self.lengths[begin:end], self.offsets[first : last + 1] - begin)
+        x = points(samples, origins, directions)
+        value, gradient, features = field.surface.with_features(x)
+        color = field.seen(features, gradient, directions[samples.ray_of()])
+        seen = self.photographs.seen(self.pool[first:last])
+        if self.photographs.masked:
+            behind = torch.rand(last - first, 3, generator=self.generator, device=self.device)
+            target = torch.where(seen.inside[:, None], seen.color, behind)
+        else:
+            behind, target = field.environment(directions), seen.color
+        found = render(samples, directions, value, gradient, color, field.inv_s)
+        shown = over(field.exposed(found.color, seen.view), found.transmittance, behind)
+        loss = smooth_l1_loss(shown, target, beta=HUBER) + settings.eikonal * (gradient.norm(dim=1) - 1).square().mean()
+        if settings.smooth:
+            loss = loss + settings.smooth * self._roughness(x, gradient)
+        return loss
+
+    def _roughness(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """Mean square of how the gradient changes over a pixel, at every 8th sample."""
+        some = slice(None, None, self.settings.samples)
+        direction = torch.nn.functional.normalize(torch.randn(x[some].shape, generator=self.generator, device=self.device), dim=1)
+        _, other, _ = self.field.surface.with_features(x[some] + self.pixel * direction)
+        return (other - gradient[some]).square().sum(1).mean()
+
+
+def _untrained(settings: NeuS2, network: SdfNetwork, generator: torch.Generator, start: Field, views: int, masked: bool) -> RadianceField:
+    """A field whose surface is the start: the last layer's row of the distance is zero (the others: He et al., 2015)."""
+    device = generator.device
+    normal = lambda shape: torch.randn(shape, generator=generator, device=device) * (2 / shape[1]) ** 0.5
+    weights = [normal(shape) for shape in network.weight_shapes]
+    weights[-1][0] = 0
+    biases = [torch.zeros(shape, device=device) for shape in network.bias_shapes]
+    surface = HashGridField(network, network.grid.start(generator), weights, biases, start=start, scale=GATE * settings.reach)
+    inputs = network.outputs - 1 + 3 + BANDS**2
+    shapes = ((settings.width, inputs), (settings.width, settings.width), (3, settings.width))
+    colors = [normal(shape) for shape in shapes]
+    colors[-1] *= 0.1
+    sky = None
+    if not masked:
+        sky = Environment(SKY, SKY.start(generator), torch.zeros(3, SKY.encoded, device=device), torch.zeros(3, device=device))
+    zeros = [torch.zeros(shape[0], device=device) for shape in shapes]
+    return RadianceField(surface, colors, zeros, torch.zeros(views, 3, device=device), bands=BANDS, environment=sky)
