@@ -1,4 +1,4 @@
-"""Points on the surface of the visual hull: what silhouettes alone say, for where photographs show no texture.
+"""The surface of the visual hull: what silhouettes alone say, as points for where photographs show no texture, or as a closed mesh.
 
 Letters: V views, N points. Frames as in views.py. Distances to silhouettes are positive inside of them.
 """
@@ -11,12 +11,19 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from surfrecon.geometry import PointCloud
+from surfrecon.errors import InputError
+from surfrecon.extract import marching_cubes
+from surfrecon.fields import Field
+from surfrecon.geometry import Mesh, PointCloud, Similarity
+from surfrecon.repair import pieces, selected
+from surfrecon.run import Run
 from surfrecon.views import Views
 
 MOST_CELLS = 128  # along the box: 2 million places
 ROUNDS = 2  # Newton steps from where the lattice's edges cross the hull
 BEYOND = 1e3  # pixels inside: what a view says of places outside of its frame
+HULL_MARGIN = 0.04  # of the unit frame, around the box of the hull's coarse cells
+LEAST_PIECE = 0.005  # of the hull's faces: smaller pieces are where silhouettes of other views happen to overlap
 
 
 def hull_surface(views: Views, *, side: float) -> PointCloud:
@@ -49,6 +56,45 @@ def hull_surface(views: Views, *, side: float) -> PointCloud:
     length = torch.linalg.norm(slope, dim=1)
     keep = (_inside(fields, points).abs() < side / 4) & (length > 0.1)
     return PointCloud(points[keep].double().numpy(), normals=-(slope / length[:, None])[keep].double().numpy())
+
+
+def hull_mesh(views: Views, *, resolution: int = 144, run: Run | None = None) -> Mesh:
+    """The visual hull as a closed manifold mesh, world frame: marching cubes where the smallest distance to any silhouette is zero.
+
+    Views from one side leave it open behind; there the box of views.bounds() and a little more closes it.
+
+    Args:
+        views: with masks, all of them good: a bad one carves.
+        resolution: cells along the unit box, 1 / UNIT_HALF_SIDE of the hull's longest side.
+        run: progress.
+    Raises:
+        InputError: views without masks, or masks that share no place.
+    """
+    if views.masks is None:
+        raise InputError("a visual hull needs masks, which these views don't carry")
+    unit_from_world = Similarity.fit(views)
+    mesh = marching_cubes(_Hull(views.transformed(unit_from_world)), resolution=resolution, run=run or Run(device="cpu"))
+    count, piece = pieces(mesh)
+    faces = np.bincount(piece[mesh.faces[:, 0]], minlength=count)
+    mesh = selected(mesh, (faces >= min(LEAST_PIECE * len(mesh.faces), faces.max()))[piece[mesh.faces[:, 0]]])
+    return mesh.transformed(unit_from_world.inverse())
+
+
+class _Hull(Field):
+    """Distance to the hull's outlines, in the unit frame: views in that frame."""
+
+    def __init__(self, views: Views):
+        super().__init__()
+        self.cones = [_signed(views, view) for view in range(len(views)) if views.masks[view].any()]
+        low, high = torch.as_tensor(views.bounds(), dtype=torch.float32)
+        self.low, self.high = low - HULL_MARGIN, high + HULL_MARGIN
+
+    def forward(self, x: Tensor) -> Tensor:
+        beyond = torch.maximum(self.low - x, x - self.high).amax(dim=1)
+        return torch.maximum(-_inside(self.cones, x), beyond)
+
+    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self(x), -_slope(self.cones, x, HULL_MARGIN / 8)
 
 
 def _signed(views: Views, view: int) -> tuple[Tensor, Tensor, Tensor, float]:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from arc import AXES, CENTRE, ellipsoid
 
+from surfrecon.errors import InputError
 from surfrecon.geometry import Similarity
-from surfrecon.hull_surface import hull_surface
+from surfrecon.hull_surface import hull_mesh, hull_surface
+from surfrecon.repair import inspect
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +55,19 @@ def test_hull_moves_with_its_views(found):
     doubled = hull_surface(views.transformed(Similarity(2.0, np.array([1.0, 0, -3]))), side=0.08)
     assert abs(len(doubled) - len(hull)) < 0.02 * len(hull)
     assert np.abs(level((doubled.points - [1.0, 0, -3]) / 2)).max() < level(hull.points).max() + 0.02
+
+
+@pytest.mark.parametrize("offset", [0.0, 5.8e6], ids=["origin", "far"])
+def test_hull_mesh_is_a_solid_that_holds_the_ellipsoid_and_little_more(found, offset):
+    views = found[0].transformed(Similarity(1.0, np.full(3, offset)))
+    mesh = hull_mesh(views, resolution=96)
+    report = inspect(mesh)
+    assert report.solid and report.components == 1 and report.genus == 0
+    pixel = 0.017  # at the object
+    assert level(mesh.vertices - offset).min() > 1 - 1.5 * pixel / AXES.min()
+    assert 0.98 < report.volume / (4 / 3 * np.pi * AXES.prod()) < 1.05  # outlines are rounded to pixels, and the least of many counts
+
+
+def test_hull_mesh_wants_masks(found):
+    with pytest.raises(InputError, match="needs masks"):
+        hull_mesh(replace(found[0], masks=None))
