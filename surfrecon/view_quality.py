@@ -31,6 +31,7 @@ SAYS = {
 }
 SHOWN = 4  # views beside each other in a picture, at most
 SHOWN_SIDE = 480  # pixels of their longest side
+LABEL_STRIP = 18, 1 / 14  # pixels, or share of a tile: the white strip above each, where its name stands
 FULL_DIFFERENCE = 0.25  # of the range, that is shown in the brightest colour
 MOST_PSNR = 100.0  # dB, in reports: JSON knows no infinity
 
@@ -155,7 +156,8 @@ def _spread(name: str, values: np.ndarray, names: Sequence[str]) -> dict[str, An
 def comparison(views: Views, renderings: Sequence[np.ndarray], path: Path | str, *, most: int = SHOWN) -> None:
     """Write a PNG with a row for each of some views: the photograph, the rendering, and where they differ.
 
-    Differences are means of the channels' absolute ones, dark blue for none, yellow from FULL_DIFFERENCE of the range.
+    Differences are means of the channels' absolute ones, dark violet for none, yellow from FULL_DIFFERENCE of the range; dB are counted
+    within the masks where there are some.
 
     Args:
         views: the photographs.
@@ -175,9 +177,12 @@ def comparison(views: Views, renderings: Sequence[np.ndarray], path: Path | str,
         difference = np.abs(as_float(rendering) - as_float(photograph)).mean(axis=2)
         shown = (photograph, _bytes(as_float(rendering)), _bytes(colormap(difference / FULL_DIFFERENCE)))
         tiles += [_fitted(image) for image in shown]
-        labels += [views.names[view], f"rendering, {psnr(rendering, photograph):.1f} dB", "difference"]
+        mask = None if views.masks is None or not views.masks[view].any() else views.masks[view]
+        labels += [views.names[view], f"rendering, {psnr(rendering, photograph, mask):.1f} dB", "difference"]
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
-    padded = [np.pad(tile, ((0, height - tile.shape[0]), (0, width - tile.shape[1]), (0, 0)), constant_values=255) for tile in tiles]
+    strip = max(LABEL_STRIP[0], round(LABEL_STRIP[1] * height))
+    sides = [((strip, height - tile.shape[0]), (0, width - tile.shape[1]), (0, 0)) for tile in tiles]
+    padded = [np.pad(tile, side, constant_values=255) for tile, side in zip(tiles, sides)]
     save_png(contact_sheet(padded, labels, columns=3), path)
 
 

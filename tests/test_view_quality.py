@@ -83,8 +83,10 @@ def test_comparison_puts_three_pictures_a_row(views, tmp_path):
     renderings[0][40:80, 60:100] = 255
     comparison(views, renderings, tmp_path / "beside.png", most=3)
     sheet = np.asarray(Image.open(tmp_path / "beside.png"))
-    assert sheet.shape == (3 * 120, 3 * 160, 3)
-    difference = sheet[:120, 320:].astype(int)
-    assert difference[60, 80].sum() > difference[100, 20].sum() + 200  # yellow on dark blue
+    strip = 18
+    assert sheet.shape == (3 * (120 + strip), 3 * 160, 3)
+    difference = sheet[strip : 120 + strip, 320:].astype(int)
+    assert difference[60, 80].sum() > difference[100, 20].sum() + 200  # yellow on violet
+    np.testing.assert_array_equal(sheet[strip : 120 + strip, :160], views.images[0])
     with pytest.raises(InputError, match="its photograph"):
         comparison(views, [image[:50] for image in renderings], tmp_path / "beside.png")
