@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -107,8 +108,9 @@ def spot() -> Subject:
 def relic() -> Subject:
     with tempfile.TemporaryDirectory() as name:
         folder, truth = Path(name) / "views", Path(name) / "truth.ply"
-        words = ["relic", "-o", folder, "--truth", truth, "--views", 40, "--held-out", 8, "--size", 512]
-        photograph(options_parser().parse_args([str(word) for word in words]))
+        words = ["relic", "-o", folder, "--truth", truth, "--views", 40, "--held-out", 8, "--resolution", 256]
+        with redirect_stdout(sys.stderr):
+            photograph(options_parser().parse_args([str(word) for word in words]))
         views, held_out = (replace(read_views(place), depths=None) for place in (folder, folder / HELD_OUT))
         return Subject(views, held_out, truth=read_mesh(truth))
 
