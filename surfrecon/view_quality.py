@@ -27,7 +27,7 @@ NORMAL_MAD = 1.4826  # standard deviation of a normal distribution over its medi
 LEAST_GAP = {"ncc": 0.1, "iou": 0.03}  # below the median: where all views agree to a hair, a hair is no offence
 SAYS = {
     "ncc": "{} disagrees with its neighbours: NCC {:.2f} where the median is {:.2f}",
-    "iou": "the mesh doesn't fit the mask of {}: IoU {:.2f} where the median is {:.2f}",
+    "iou": "the mesh doesn't fit the mask of {}: IoU {:.3f} where the median is {:.3f}",
 }
 SHOWN = 4  # views beside each other in a picture, at most
 SHOWN_SIDE = 480  # pixels of their longest side

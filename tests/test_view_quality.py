@@ -38,7 +38,7 @@ def test_views_far_below_the_median_are_named_with_their_figures():
     iou = np.array([0.98, 0.97, 0.985, 0.62, np.nan, 0.975, 0.98])
     named = bad_views([f"view {v}" for v in range(7)], iou=iou)
     assert [bad.view for bad in named] == [3]
-    assert named[0].says == "the mesh doesn't fit the mask of view 3: IoU 0.62 where the median is 0.98"
+    assert named[0].says == "the mesh doesn't fit the mask of view 3: IoU 0.620 where the median is 0.978"
     assert not bad_views([f"view {v}" for v in range(3)], iou=np.array([0.99999, 0.99999, 0.99998]))
     assert not bad_views(["view 0"], iou=np.array([np.nan]))
 
