@@ -1,0 +1,90 @@
+"""Maps of inverse depth w = 1 / z: box sums, planes fitted over windows, gaps bridged, and what lies between pixels.
+
+Inverse depth is linear in pixel positions on every plane of space, so planes fitted to it are exact, and so is its bilinear interpolation.
+
+Letters: H and W rows and columns, C channels, N positions. Pixel positions as in views.py. 0 stands for depths that aren't known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, pad, unfold
+
+FIT = 5  # pixels along the window of the planes fitted to inverse depth
+FILLS = (9, 17, 33, 65)  # windows of those that bridge gaps in the surface found so far
+
+
+def smoothed(w: Tensor, score: Tensor) -> Tensor:
+    """Inverse depth without specks and gaps: medians, planes fitted to them, wider ones where nothing is known; 0 where they end."""
+    known = (w > 0) & (score > 0)
+    patches = unfold(pad(torch.where(known, w, torch.nan)[None, None], (2, 2, 2, 2), value=torch.nan), 5)[0]
+    median = patches.nanmedian(dim=0).values.reshape(w.shape)
+    known = ~median.isnan() & (patches.isnan().sum(dim=0).reshape(w.shape) < 16)  # at least ten of 25: a lone pixel is none
+    median = torch.where(known, median, 0)
+    weight = known.float()
+    plane, solid = fitted_planes(median, weight, FIT)
+    close = solid & ((plane[2] - median).abs() < 0.003 * median)
+    result = torch.where(close, plane[2], median)
+    for window in FILLS:
+        count, total = box_sums(torch.stack([weight, median * weight]), window)
+        result = torch.where((result == 0) & (count > 0), total / count.clamp(min=1), result)
+    return result
+
+
+def fitted_planes(w: Tensor, weight: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Planes w = a dx + b dy + c through inverse depth by weighted least squares over windows, dx and dy from the window's middle.
+
+    Args:
+        w: (H, W) inverse depth. weight: (H, W) >= 0.
+    Returns:
+        (3, H, W) a, b, c, and (H, W) bool: where the windows determine them.
+    """
+    height, width = w.shape
+    x = torch.arange(width, device=w.device, dtype=torch.float64).expand(height, width)
+    y = torch.arange(height, device=w.device, dtype=torch.float64)[:, None].expand(height, width)
+    m, w = weight.double(), w.double()
+    sums = box_sums(torch.stack([m, m * x, m * y, m * x * x, m * x * y, m * y * y, m * w, m * w * x, m * w * y]), window)
+    n, sx, sy, sxx, sxy, syy, sw, swx, swy = sums
+    per = 1 / n.clamp(min=1e-12)
+    xx, xy, yy = sxx - sx * sx * per, sxy - sx * sy * per, syy - sy * sy * per
+    wx, wy = swx - sw * sx * per, swy - sw * sy * per
+    det = xx * yy - xy * xy
+    solid = (n > 0) & (det > 0.05 * n * n)
+    det = torch.where(solid, det, 1)
+    a, b = (yy * wx - xy * wy) / det, (xx * wy - xy * wx) / det
+    c = sw * per + a * (x - sx * per) + b * (y - sy * per)
+    return torch.stack([a, b, c]).float(), solid
+
+
+def sampled(w: Tensor, pixels: np.ndarray) -> np.ndarray:
+    """(N,) inverse depth at (N, 2) pixel positions, linear between pixels; 0 where one of the four isn't known."""
+    height, width = w.shape
+    place = torch.as_tensor(np.nan_to_num(pixels, nan=-10.0), dtype=torch.float32, device=w.device)
+    grid = place * torch.tensor([2 / width, 2 / height], device=w.device) - 1
+    both = torch.stack([w, (w > 0).float()])[None]
+    found, known = grid_sample(both, grid[None, None], mode="bilinear", padding_mode="zeros", align_corners=False)[0, :, 0]
+    return torch.where(known > 0.999, found, 0).double().cpu().numpy()
+
+
+def box_sums(values: Tensor, window: int) -> Tensor:
+    """(C, H, W) sums over odd square windows, zeros beyond the border; log2(window) additions along each axis."""
+    for axis in (1, 2):
+        values = _run_sums(values, window, axis)
+    return values
+
+
+def _run_sums(values: Tensor, window: int, axis: int) -> Tensor:
+    size, half = values.shape[axis], window // 2
+    edge = (half, half) if axis == 2 else (0, 0, half, half)
+    power, length, total, start = pad(values, edge), 1, None, 0
+    while True:
+        if window & length:
+            part = power.narrow(axis, start, size)
+            total = part if total is None else total + part
+            start += length
+        if 2 * length > window:
+            return total
+        power = power.narrow(axis, 0, power.shape[axis] - length) + power.narrow(axis, length, power.shape[axis] - length)
+        length *= 2
