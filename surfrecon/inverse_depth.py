@@ -1,4 +1,4 @@
-"""Maps of inverse depth w = 1 / z: box sums, planes fitted over windows, gaps bridged, and what lies between pixels.
+"""Maps of inverse depth w = 1 / z: planes fitted over windows, gaps bridged, and what lies between pixels.
 
 Inverse depth is linear in pixel positions on every plane of space, so planes fitted to it are exact, and so is its bilinear interpolation.
 
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad, unfold
+
+from surfrecon import ops
 
 FIT = 5  # pixels along the window of the planes fitted to inverse depth
 FILLS = (9, 17, 33, 65)  # windows of those that bridge gaps in the surface found so far
@@ -28,7 +30,7 @@ def smoothed(w: Tensor, score: Tensor) -> Tensor:
     close = solid & ((plane[2] - median).abs() < 0.003 * median)
     result = torch.where(close, plane[2], median)
     for window in FILLS:
-        count, total = box_sums(torch.stack([weight, median * weight]), window)
+        count, total = ops.box_sums(torch.stack([weight, median * weight]), window)
         result = torch.where((result == 0) & (count > 0), total / count.clamp(min=1), result)
     return result
 
@@ -45,7 +47,7 @@ def fitted_planes(w: Tensor, weight: Tensor, window: int) -> tuple[Tensor, Tenso
     x = torch.arange(width, device=w.device, dtype=torch.float64).expand(height, width)
     y = torch.arange(height, device=w.device, dtype=torch.float64)[:, None].expand(height, width)
     m, w = weight.double(), w.double()
-    sums = box_sums(torch.stack([m, m * x, m * y, m * x * x, m * x * y, m * y * y, m * w, m * w * x, m * w * y]), window)
+    sums = ops.box_sums(torch.stack([m, m * x, m * y, m * x * x, m * x * y, m * y * y, m * w, m * w * x, m * w * y]), window)
     n, sx, sy, sxx, sxy, syy, sw, swx, swy = sums
     per = 1 / n.clamp(min=1e-12)
     xx, xy, yy = sxx - sx * sx * per, sxy - sx * sy * per, syy - sy * sy * per
@@ -66,25 +68,3 @@ def sampled(w: Tensor, pixels: np.ndarray) -> np.ndarray:
     both = torch.stack([w, (w > 0).float()])[None]
     found, known = grid_sample(both, grid[None, None], mode="bilinear", padding_mode="zeros", align_corners=False)[0, :, 0]
     return torch.where(known > 0.999, found, 0).double().cpu().numpy()
-
-
-def box_sums(values: Tensor, window: int) -> Tensor:
-    """(C, H, W) sums over odd square windows, zeros beyond the border; log2(window) additions along each axis."""
-    for axis in (1, 2):
-        values = _run_sums(values, window, axis)
-    return values
-
-
-def _run_sums(values: Tensor, window: int, axis: int) -> Tensor:
-    size, half = values.shape[axis], window // 2
-    edge = (half, half) if axis == 2 else (0, 0, half, half)
-    power, length, total, start = pad(values, edge), 1, None, 0
-    while True:
-        if window & length:
-            part = power.narrow(axis, start, size)
-            total = part if total is None else total + part
-            start += length
-        if 2 * length > window:
-            return total
-        power = power.narrow(axis, 0, power.shape[axis] - length) + power.narrow(axis, length, power.shape[axis] - length)
-        length *= 2

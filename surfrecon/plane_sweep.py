@@ -12,22 +12,21 @@ sweeping directions, 2007.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import interpolate
 
+from surfrecon import ops
 from surfrecon.bounding import Silhouettes
-from surfrecon.inverse_depth import box_sums, smoothed
+from surfrecon.inverse_depth import smoothed
 from surfrecon.views import Views
 
 MOST_PLANES = 256
 BLOCK = 1 << 24  # scores held at a time: 64 MiB
 NEAREST = 0.05  # of the farthest depth: nothing nearer is looked for
-CONTRAST = 1.5 / 255  # standard deviation of grey in a window below which noise decides
-FILLED = 0.4  # share of a window that both pictures must show
 LEAST_DOUBT = 0.02  # of 1 - score: what a perfect score leaves, quantised greys and bilinear pictures being what they are
 DOUBT = 5.0  # pixels of the sources by which a peak may be uncertain: flat ones stand where there is no texture to tell depth
 UNIQUE = 0.02  # by this the best plane's score must exceed that of any other but its neighbours
@@ -88,15 +87,15 @@ def _passes(levels: int) -> list[tuple[int, float, int]]:
 
 
 def hull_cells(views: Views) -> Tensor:
-    """(Z, Y, X) float32, 1 in the cells of the object's box that the silhouettes leave, those that they touch among them."""
+    """(Z, Y, X) bool, the cells of the object's box that the silhouettes leave, those that they touch among them."""
     low, high = views.bounds()
     side = (high - low) / HULL_GRID
     axes = [np.arange(HULL_GRID)] * 3
     z, y, x = np.meshgrid(*axes, indexing="ij")
     places = low + side * (np.stack([x, y, z], axis=-1).reshape(-1, 3) + 0.5)
     kept = Silhouettes.of(views.masks, views.intrinsics, views.cam_from_world).keep(places, float(np.linalg.norm(side)) / 2, 0.0)
-    cells = torch.zeros(HULL_GRID**3)
-    cells[torch.as_tensor(kept)] = 1
+    cells = torch.zeros(HULL_GRID**3, dtype=torch.bool)
+    cells[torch.as_tensor(kept)] = True
     return cells.reshape(HULL_GRID, HULL_GRID, HULL_GRID)
 
 
@@ -109,12 +108,13 @@ class _Sweep:
         self.shape = grey.shape
         rows, columns = (torch.nonzero(mask.amax(dim=axis))[:, 0].tolist() for axis in (1, 0))
         self.crop = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)  # the mask's box: nothing else is compared
-        self.grey, self.mask, self.pixels = grey[self.crop], mask[self.crop], _pixels(*grey.shape, device)[self.crop]
+        self.grey, self.mask = grey[self.crop].contiguous(), mask[self.crop].contiguous()
+        self.whole_from_crop = np.array([[1.0, 0, columns[0]], [0, 1, rows[0]], [0, 0, 1]])
         self.sources = []
         for source in sources:
-            grey, mask = _grey(views, source, device)
             turn, shift = _carry(views, view, source)
-            self.sources.append((torch.stack([grey * mask, mask]), turn.to(device), shift.to(device)))
+            numbers = (torch.as_tensor(value, dtype=torch.float32, device=device) for value in (turn @ self.whole_from_crop, shift))
+            self.sources.append(ops.Source(*_grey(views, source, device), *numbers))
 
     def range(self) -> tuple[float, float]:
         """Inverse of the farthest and the nearest depth of the object's box."""
@@ -126,11 +126,12 @@ class _Sweep:
 
     def step(self, w: float) -> float:
         """The change of inverse depth that moves the middle of the reference's mask by a pixel in the sources, on average."""
-        middle = self.pixels[self.grey.shape[0] // 2, self.grey.shape[1] // 2].cpu()
+        middle = np.array([self.grey.shape[1] // 2 + 0.5, self.grey.shape[0] // 2 + 0.5, 1])
         speeds = []
-        for _, turn, shift in self.sources:
-            p = turn.cpu() @ middle + w * shift.cpu()
-            speeds.append(float(torch.linalg.norm(shift.cpu()[:2] - p[:2] / p[2] * shift.cpu()[2]) / p[2].abs()))
+        for source in self.sources:
+            turn, shift = source.turn.double().cpu().numpy(), source.shift.double().cpu().numpy()
+            p = turn @ middle + w * shift
+            speeds.append(np.linalg.norm(shift[:2] - p[:2] / p[2] * shift[2]) / abs(p[2]))
         return 1 / max(float(np.mean(speeds)), 1e-6)
 
     def __call__(self, guide: Tensor, offsets: Tensor, *, spacing: float, hull: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -144,53 +145,36 @@ class _Sweep:
         """
         height, width = self.grey.shape
         guide = guide.to(self.grey.device).expand(self.shape)[self.crop]
-        rows = max(self.window, BLOCK // (len(offsets) * width))
+        offsets, room = offsets.to(self.grey), None if hull is None else self._room(hull)
+        half, rows = self.window // 2, max(self.window, BLOCK // (len(offsets) * width))
+        parts = []
+        for top in range(0, height, rows):
+            bottom = min(height, top + rows)
+            first, last = max(0, top - half), min(height, bottom + half)
+            scores = self._scores(guide, offsets, slice(first, last), room)[:, top - first : bottom - first]
+            parts.append(torch.stack(_peak(scores, guide[top:bottom], offsets, self.mask[top:bottom], spacing)))
         whole = torch.zeros(2, *self.shape, device=guide.device)
-        parts = [self._block(guide, offsets, top, min(height, top + rows), spacing, hull) for top in range(0, height, rows)]
         whole[:, self.crop[0], self.crop[1]] = torch.cat(parts, dim=1)
         return whole[0], whole[1]
 
-    def _block(self, guide: Tensor, offsets: Tensor, top: int, bottom: int, spacing: float, hull: Tensor | None) -> Tensor:
-        half = self.window // 2
-        first, last = max(0, top - half), min(self.grey.shape[0], bottom + half)
-        own = slice(top - first, top - first + bottom - top)
-        a, m, x, guide = (item[first:last] for item in (self.grey, self.mask, self.pixels, guide))
-        turned = [torch.einsum("ij,hwj->ihw", turn, x) for _, turn, _ in self.sources]
-        scores = torch.empty(len(offsets), bottom - top, a.shape[1], device=a.device)
-        for p, offset in enumerate(offsets.tolist()):
-            w = guide + offset
-            best = second = torch.full_like(scores[p], -1)
-            for (picture, _, shift), place in zip(self.sources, turned):
-                ncc = self._ncc(a, m, picture, place + w * shift[:, None, None])[own]
-                second = torch.maximum(second, torch.minimum(best, ncc))
-                best = torch.maximum(best, ncc)
-            scores[p] = best if len(self.sources) < FEW else (best + second) / 2
-            if hull is not None:
-                scores[p] = torch.where(self._in_hull(hull, x[own], w[own]), scores[p], -1)
-        return torch.stack(_peak(scores, guide[own], offsets, m[own], spacing))
+    def _scores(self, guide: Tensor, offsets: Tensor, rows: slice, room: ops.Room | None) -> Tensor:
+        """(P, rows, width) scores of some rows; windows end at the first and the last."""
+        lower = torch.eye(3)
+        lower[1, 2] = rows.start
+        lower = lower.to(self.grey)
+        sources = [replace(source, turn=source.turn @ lower) for source in self.sources]
+        room = None if room is None else replace(room, ray=room.ray @ lower)
+        parts = self.grey[rows], self.mask[rows], sources, guide[rows], offsets
+        return ops.sweep_scores(*parts, window=self.window, two=len(sources) >= FEW, room=room)
 
-    def _in_hull(self, hull: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        """(H, W) whether the places at inverse depth w of the pixels x lie in cells of the hull."""
+    def _room(self, hull: Tensor) -> ops.Room:
+        """The hull as this view sees it."""
         low, high = self.views.bounds()
         pose = self.views.cam_from_world[self.view]
-        ray = torch.as_tensor(2 / (high - low)[:, None] * (pose[:, :3].T @ np.linalg.inv(self.views.intrinsics[self.view])))
-        start = torch.as_tensor(2 * (self.views.centres[self.view] - low) / (high - low) - 1)
-        place = x @ ray.to(x).T / w.clamp(min=1e-6)[..., None] + start.to(x)
-        return grid_sample(hull[None, None], place[None, None], mode="nearest", align_corners=False)[0, 0, 0] > 0
-
-    def _ncc(self, a: Tensor, mask: Tensor, picture: Tensor, place: Tensor) -> Tensor:
-        """(H, W) correlation of windows, over the pixels that both pictures show; -1 where these are too few."""
-        height, width = picture.shape[1:]
-        z = place[2].clamp(min=1e-6)
-        grid = torch.stack([place[0] / z * (2 / width) - 1, place[1] / z * (2 / height) - 1], dim=-1)
-        b, shown = grid_sample(picture[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[0]
-        m = mask * (shown > 0.999) * (place[2] > 1e-6)
-        a, b = a * m, b * m
-        n, sa, sb, saa, sbb, sab = box_sums(torch.stack([m, a, b, a * a, b * b, a * b]), self.window)
-        per = 1 / n.clamp(min=1)
-        va, vb = (saa - sa * sa * per) * per, (sbb - sb * sb * per) * per
-        ncc = (sab - sa * sb * per) * per / torch.sqrt(va.clamp(min=0) * vb.clamp(min=0) + CONTRAST**4)
-        return torch.where((n >= FILLED * self.window**2) & (m > 0), ncc.clamp(-1, 1), -1)
+        to_cells = HULL_GRID / (high - low)
+        ray = to_cells[:, None] * (pose[:, :3].T @ np.linalg.inv(self.views.intrinsics[self.view]) @ self.whole_from_crop)
+        start = to_cells * (self.views.centres[self.view] - low)
+        return ops.Room(hull, *(torch.as_tensor(value, dtype=torch.float32, device=hull.device) for value in (ray, start)))
 
 
 def _peak(scores: Tensor, guide: Tensor, offsets: Tensor, mask: Tensor, spacing: float) -> tuple[Tensor, Tensor]:
@@ -217,14 +201,13 @@ def _peak(scores: Tensor, guide: Tensor, offsets: Tensor, mask: Tensor, spacing:
     return torch.where(good, w, 0), torch.where(good, best, 0)
 
 
-def _carry(views: Views, reference: int, source: int) -> tuple[Tensor, Tensor]:
+def _carry(views: Views, reference: int, source: int) -> tuple[np.ndarray, np.ndarray]:
     """(3, 3) and (3,) that take (x, y, 1) and inverse depth of the reference to the source's homogeneous pixel position."""
     there, here = views.cam_from_world[source], views.cam_from_world[reference]
     turn = there[:, :3] @ here[:, :3].T
     shift = there[:, 3] - turn @ here[:, 3]
     k = views.intrinsics[source]
-    as_float = lambda value: torch.as_tensor(value, dtype=torch.float32)
-    return as_float(k @ turn @ np.linalg.inv(views.intrinsics[reference])), as_float(k @ shift)
+    return k @ turn @ np.linalg.inv(views.intrinsics[reference]), k @ shift
 
 
 def _grey(views: Views, view: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -233,9 +216,3 @@ def _grey(views: Views, view: int, device: torch.device) -> tuple[Tensor, Tensor
     grey = (image @ torch.tensor([0.299, 0.587, 0.114], device=device)) / 255 - 0.5  # Rec. 601 luma
     mask = torch.ones_like(grey) if views.masks is None else torch.as_tensor(views.masks[view].astype(np.float32), device=device)
     return grey, mask
-
-
-def _pixels(height: int, width: int, device: torch.device) -> Tensor:
-    """(H, W, 3) homogeneous middles of pixels."""
-    y, x = torch.meshgrid(torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij")
-    return torch.stack([x, y, torch.ones_like(x)], dim=-1)

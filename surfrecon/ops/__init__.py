@@ -15,9 +15,10 @@ from surfrecon.ops.bricks import BRICK, BRICK_NODES, Level
 from surfrecon.ops.choice import BACKENDS, OPS, backend_of, candidates, choices, computed, use
 from surfrecon.ops.hash_grid import HashGrid, SdfNetwork
 from surfrecon.ops.linear_map import LinearMap
-from surfrecon.ops.reference import STENCIL, SparseRows, bspline_evaluate, bspline_weights, neus_alpha
+from surfrecon.ops.reference import STENCIL, SparseRows, box_sums, bspline_evaluate, bspline_weights, neus_alpha
 from surfrecon.ops.samples import Composite, Samples, box_interval
 from surfrecon.ops.sphere_start import sphere_start
+from surfrecon.ops.sweep import Room, Source
 
 __all__ = [
     "BACKENDS",
@@ -29,11 +30,14 @@ __all__ = [
     "HashGrid",
     "Level",
     "LinearMap",
+    "Room",
     "Samples",
     "SdfNetwork",
+    "Source",
     "SparseRows",
     "adam_step",
     "box_interval",
+    "box_sums",
     "bspline_evaluate",
     "bspline_weights",
     "candidates",
@@ -52,6 +56,7 @@ __all__ = [
     "spline_field",
     "spline_gather",
     "spline_splat",
+    "sweep_scores",
     "trilinear",
     "use",
 ]
@@ -181,6 +186,22 @@ def march(occupied: Tensor, origins: Tensor, directions: Tensor, *, step: float 
     """Samples of rays at regular steps through the box, those in occupied cells of a lattice (M, M, M)."""
     backend = backend_of("march", origins, directions, jitter)
     return backend.march(occupied, origins, directions, step=step, jitter=jitter, most=most)
+
+
+def sweep_scores(
+    grey: Tensor,
+    mask: Tensor,
+    sources: Sequence[Source],
+    guide: Tensor,
+    offsets: Tensor,
+    *,
+    window: int,
+    two: bool,
+    room: Room | None = None,
+) -> Tensor:
+    """How well windows (H, W) of a picture look like those of sources, for each hypothesis guide + offset, guide (H, W), offsets (P,)."""
+    backend = backend_of("sweep_scores", grey, mask, guide, offsets)
+    return backend.sweep_scores(grey, mask, sources, guide, offsets, window=window, two=two, room=room)
 
 
 def _on_hash_grid(op: str, x: Tensor, mask: Tensor | None, parameters: list[Tensor], call: Callable[[ModuleType], Result]) -> Result:

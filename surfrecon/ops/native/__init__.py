@@ -9,6 +9,7 @@ from surfrecon.ops.native.hash_sdf import hash_sdf
 from surfrecon.ops.native.loader import available
 from surfrecon.ops.native.marching import march
 from surfrecon.ops.native.pull import pull_rows
+from surfrecon.ops.native.sweep import sweep_scores
 
 __all__ = [
     "KERNELS",
@@ -25,6 +26,7 @@ __all__ = [
     "spline_field",
     "spline_gather",
     "spline_splat",
+    "sweep_scores",
     "trilinear",
 ]
 

@@ -10,6 +10,7 @@ from surfrecon.ops.reference.hash_sdf import hash_sdf
 from surfrecon.ops.reference.marching import march
 from surfrecon.ops.reference.pulling import pulling
 from surfrecon.ops.reference.sparse import SparseRows
+from surfrecon.ops.reference.sweep import box_sums, sweep_scores
 from surfrecon.ops.reference.terms import laplacian, laplacian_rows, pull_rows
 from surfrecon.ops.reference.trilinear import trilinear
 
@@ -17,6 +18,7 @@ __all__ = [
     "STENCIL",
     "SparseRows",
     "adam_step",
+    "box_sums",
     "bspline_evaluate",
     "bspline_weights",
     "hash_encode",
@@ -31,5 +33,6 @@ __all__ = [
     "spline_field",
     "spline_gather",
     "spline_splat",
+    "sweep_scores",
     "trilinear",
 ]
