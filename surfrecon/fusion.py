@@ -19,6 +19,7 @@ from surfrecon.hull_surface import hull_surface
 from surfrecon.inverse_depth import FIT, fitted_planes, sampled
 from surfrecon.plane_sweep import DepthMap
 from surfrecon.run import Run
+from surfrecon.stray_points import CONTRADICTED, crumbs, seen_through
 from surfrecon.thinning import thinned
 from surfrecon.views import Views
 
@@ -27,7 +28,6 @@ REPROJECTION = 1.0  # pixels
 DEPTH_AGREES = 0.005  # of the depth
 HELD = 1_500_000  # points before they are averaged over voxels
 SILENT = 5.0  # pixels' widths from every stereo point: from there on the hull stands in
-CONTRADICTED = 2  # views that see through a point of the hull, which then isn't the surface
 HULL_CONFIDENCE = 0.05  # of points that the silhouettes alone tell
 DISSENT = 0.05  # share of the views that may call a place background: a mask or two may be bad
 
@@ -35,7 +35,7 @@ DISSENT = 0.05  # share of the views that may call a place background: a mask or
 def fused(
     views: Views, maps: list[DepthMap], partners: list[np.ndarray], *, agreeing: int, voxel: float, hull: bool, run: Run
 ) -> PointCloud:
-    """The points on which at least `agreeing` other views agree, means of what all of these say, averaged over voxels.
+    """The points on which at least `agreeing` other views agree, means of what all of these say, averaged over voxels, without strays.
 
     Args:
         views: unit frame. maps: one of each. partners: for each, the rows of views asked to agree.
@@ -53,6 +53,10 @@ def fused(
             held = 0
         run.step("fuse", view + 1, len(views))
     cloud = together(clouds)
+    if len(cloud):
+        cloud = cloud[~seen_through(views, confirmed, cloud.points)]
+    if views.masks is None and len(cloud):
+        cloud = cloud[~crumbs(views, cloud.points, pixel)]
     if hull and views.masks is not None and len(cloud):
         return merge([cloud, _stand_in(views, confirmed, cloud, pixel)])
     return cloud

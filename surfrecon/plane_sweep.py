@@ -26,6 +26,9 @@ from surfrecon.views import Views
 
 MOST_PLANES = 256
 BLOCK = 1 << 24  # scores held at a time: 64 MiB
+CONTRAST = 1.5 / 255  # standard deviation of grey in a window below which noise decides, where it can't be told that noise is less
+NOISES = 1.7  # standard deviations of the noise that this is
+QUANTUM = 1 / (255 * np.sqrt(12))  # standard deviation that whole levels of grey leave
 NEAREST = 0.05  # of the farthest depth: nothing nearer is looked for
 LEAST_DOUBT = 0.02  # of 1 - score: what a perfect score leaves, quantised greys and bilinear pictures being what they are
 DOUBT = 5.0  # pixels of the sources by which a peak may be uncertain: flat ones stand where there is no texture to tell depth
@@ -49,6 +52,7 @@ def depth_map(
     view: int,
     sources: np.ndarray,
     *,
+    box: np.ndarray,
     window: int,
     least_ncc: float,
     hull: Tensor | None = None,
@@ -59,6 +63,7 @@ def depth_map(
     Args:
         levels: the views at full size, at half, at a quarter ...
         sources: (S,) rows of views.
+        box: (2, 3) of the object: where depths are looked for.
         window: pixels along the compared windows, odd.
         least_ncc: mean correlation of the best two below which nothing is believed.
         hull: see hull_cells; None sweeps the whole box.
@@ -66,13 +71,13 @@ def depth_map(
     height, width = levels[0].images[view].shape[:2]
     if not len(sources) or (levels[0].masks is not None and not all(level.masks[view].any() for level in levels)):
         return DepthMap(torch.zeros(height, width, device=device), torch.zeros(height, width, device=device))
-    coarse = _Sweep(levels[-1], view, sources, window, device)
+    coarse = _Sweep(levels[-1], view, sources, box, window, device)
     far, near = coarse.range()
     step = coarse.step((near + far) / 2)
     planes = torch.linspace(far, near, int(np.clip(np.ceil((near - far) / step) + 1, 3, MOST_PLANES)))
     w, score = coarse(torch.zeros(()), planes, spacing=1.0, hull=hull)
     for level, step_pixels, reach in _passes(len(levels)):
-        fine = _Sweep(levels[level], view, sources, window, device)
+        fine = _Sweep(levels[level], view, sources, box, window, device)
         guide = smoothed(w, score * (score > least_ncc / 2))
         guide = interpolate(guide[None, None], fine.shape, mode="bilinear", align_corners=False)[0, 0]
         step = step_pixels * fine.step(float(guide[guide > 0].median()) if (guide > 0).any() else (near + far) / 2)
@@ -102,13 +107,14 @@ def hull_cells(views: Views) -> Tensor:
 class _Sweep:
     """A reference and its sources at one scale; called with hypotheses it gives the best inverse depth and its score."""
 
-    def __init__(self, views: Views, view: int, sources: np.ndarray, window: int, device: torch.device):
-        self.views, self.view, self.window = views, view, window
+    def __init__(self, views: Views, view: int, sources: np.ndarray, box: np.ndarray, window: int, device: torch.device):
+        self.views, self.view, self.box, self.window = views, view, box, window
         grey, mask = _grey(views, view, device)
         self.shape = grey.shape
         rows, columns = (torch.nonzero(mask.amax(dim=axis))[:, 0].tolist() for axis in (1, 0))
         self.crop = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)  # the mask's box: nothing else is compared
         self.grey, self.mask = grey[self.crop].contiguous(), mask[self.crop].contiguous()
+        self.contrast = min(CONTRAST, NOISES * max(QUANTUM, _noise(self.grey)))
         self.whole_from_crop = np.array([[1.0, 0, columns[0]], [0, 1, rows[0]], [0, 0, 1]])
         self.sources = []
         for source in sources:
@@ -118,8 +124,7 @@ class _Sweep:
 
     def range(self) -> tuple[float, float]:
         """Inverse of the farthest and the nearest depth of the object's box."""
-        low, high = self.views.bounds()
-        corners = np.stack(np.meshgrid(*zip(low, high), indexing="ij"), axis=-1).reshape(-1, 3)
+        corners = np.stack(np.meshgrid(*self.box.T, indexing="ij"), axis=-1).reshape(-1, 3)
         _, depth = self.views.project(self.view, corners)
         far = max(float(depth.max()), 1e-3)
         return 1 / far, 1 / max(float(depth.min()), NEAREST * far)
@@ -165,11 +170,11 @@ class _Sweep:
         sources = [replace(source, turn=source.turn @ lower) for source in self.sources]
         room = None if room is None else replace(room, ray=room.ray @ lower)
         parts = self.grey[rows], self.mask[rows], sources, guide[rows], offsets
-        return ops.sweep_scores(*parts, window=self.window, two=len(sources) >= FEW, room=room)
+        return ops.sweep_scores(*parts, window=self.window, two=len(sources) >= FEW, contrast=self.contrast, room=room)
 
     def _room(self, hull: Tensor) -> ops.Room:
         """The hull as this view sees it."""
-        low, high = self.views.bounds()
+        low, high = self.box
         pose = self.views.cam_from_world[self.view]
         to_cells = HULL_GRID / (high - low)
         ray = to_cells[:, None] * (pose[:, :3].T @ np.linalg.inv(self.views.intrinsics[self.view]) @ self.whole_from_crop)
@@ -208,6 +213,18 @@ def _carry(views: Views, reference: int, source: int) -> tuple[np.ndarray, np.nd
     shift = there[:, 3] - turn @ here[:, 3]
     k = views.intrinsics[source]
     return k @ turn @ np.linalg.inv(views.intrinsics[reference]), k @ shift
+
+
+def _noise(grey: Tensor) -> float:
+    """Standard deviation of a picture's (H, W) noise, at most: by second differences, which pictures without noise have few of.
+
+    Source: Immerkaer, Fast noise variance estimation, 1996, with the median in place of the mean: edges count less.
+    """
+    if min(grey.shape) < 3:
+        return CONTRAST
+    across = grey[:, 2:] - 2 * grey[:, 1:-1] + grey[:, :-2]
+    both = across[2:] - 2 * across[1:-1] + across[:-2]
+    return float(both.abs().median()) / (6 * 0.6745)  # 6: length of the filter; 0.6745: median of a normal deviate's magnitude
 
 
 def _grey(views: Views, view: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from surfrecon.backdrop import object_masks
 from surfrecon.errors import InputError
 from surfrecon.fusion import fused
 from surfrecon.geometry import PointCloud, Similarity
@@ -69,11 +70,17 @@ def stereo_cloud(views: Views, settings: Stereo | None = None, *, run: Run | Non
         partners = neighbours(unit)
         if not any(len(row) for row in partners):
             raise InputError("no two views see one place from directions that differ by about 5 to 40 degrees: stereo needs such pairs")
-        levels = [unit]
+        levels = [unit if unit.masks is not None else replace(unit, masks=object_masks(unit))]
         while levels[-1].sizes.max() > COARSE_SIDE or len(levels) < 2:
-            levels.append(unit.scaled(0.5 ** len(levels)))
+            levels.append(levels[0].scaled(0.5 ** len(levels)))
         hull = None if unit.masks is None else hull_cells(unit).to(run.torch_device())
-        compared = {"window": settings.window, "least_ncc": settings.least_ncc, "hull": hull, "device": run.torch_device()}
+        compared = {
+            "box": unit.bounds(),
+            "window": settings.window,
+            "least_ncc": settings.least_ncc,
+            "hull": hull,
+            "device": run.torch_device(),
+        }
         maps = []
         for view in range(len(unit)):
             maps.append(depth_map(levels, view, partners[view][: settings.sources], **compared))

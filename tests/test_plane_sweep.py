@@ -7,7 +7,7 @@ import pytest
 import torch
 from bow import BOW, DISTANCE, drawn, plane, sphere
 
-from surfrecon.plane_sweep import _peak, depth_map
+from surfrecon.plane_sweep import _noise, _peak, depth_map
 
 
 @pytest.mark.parametrize(("surface", "masked"), [(plane, False), (sphere, False), (sphere, True)], ids=["plane", "sphere", "sphere-masks"])
@@ -15,7 +15,8 @@ def test_depths_are_right_within_a_tenth_of_a_percent(surface, masked):
     views = drawn(BOW, surface)
     truth = views.depths[2]
     views = replace(views, masks=views.masks if masked else None, points=views.depth_points(2), depths=None)
-    found = depth_map([views, views.scaled(0.5)], 2, np.array([1, 3, 0, 4]), window=7, least_ncc=0.6).inverse_depth.numpy()
+    found = depth_map([views, views.scaled(0.5)], 2, np.array([1, 3, 0, 4]), box=views.bounds(), window=7, least_ncc=0.6)
+    found = found.inverse_depth.numpy()
     known = (found > 0) & (truth > 0)
     assert known.sum() > 0.9 * (truth > 0).sum()
     assert not masked or not (found[truth == 0] > 0).any()
@@ -39,3 +40,10 @@ def test_a_second_peak_as_good_takes_the_pixel_out():
     scores[11, 0, 1] = 0.89
     _, score = _peak(scores, torch.ones(1, 2), torch.arange(15) * 0.01, torch.ones(1, 2), 1.0)
     assert (score > 0).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("sigma", [1.5, 4.0])
+def test_noise_of_a_smooth_picture_is_told(sigma):
+    rng = np.random.default_rng(0)
+    grey = np.linspace(-0.4, 0.4, 200)[:, None] + 0.1 * np.sin(np.arange(150) / 30) + rng.normal(0, sigma / 255, (200, 150))
+    assert abs(_noise(torch.as_tensor(grey, dtype=torch.float32)) * 255 / sigma - 1) < 0.03

@@ -197,11 +197,12 @@ def sweep_scores(
     *,
     window: int,
     two: bool,
+    contrast: float,
     room: Room | None = None,
 ) -> Tensor:
     """How well windows (H, W) of a picture look like those of sources, for each hypothesis guide + offset, guide (H, W), offsets (P,)."""
     backend = backend_of("sweep_scores", grey, mask, guide, offsets)
-    return backend.sweep_scores(grey, mask, sources, guide, offsets, window=window, two=two, room=room)
+    return backend.sweep_scores(grey, mask, sources, guide, offsets, window=window, two=two, contrast=contrast, room=room)
 
 
 def _on_hash_grid(op: str, x: Tensor, mask: Tensor | None, parameters: list[Tensor], call: Callable[[ModuleType], Result]) -> Result:

@@ -15,7 +15,6 @@ from torch import Tensor
 from surfrecon.errors import InputError
 from surfrecon.ops.samples import fits
 
-CONTRAST = 1.5 / 255  # standard deviation of grey in a window below which noise decides
 FILLED = 0.4  # share of a window that both pictures must show
 NEAREST_DEPTH = 1e-6  # of the reference's: what lies nearer to a source, or behind it, isn't seen by it
 MOST_WINDOW = 31  # pixels

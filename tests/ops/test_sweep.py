@@ -10,11 +10,12 @@ from torch import Tensor
 from surfrecon import ops
 from surfrecon.errors import InputError
 from surfrecon.ops import Room, Source, reference
-from surfrecon.ops.sweep import CONTRAST, FILLED
+from surfrecon.ops.sweep import FILLED
 
 SIZE, THERE = (21, 26), (24, 30)
 TURN = torch.tensor([[1.01, 0.03, 2.37], [-0.02, 0.98, 1.13], [1e-3, -5e-4, 1.0]])
 SHIFT = torch.tensor([3.7, 1.9, 0.05])
+CONTRAST = 0.006
 CLOSE = 2e-3  # float32: variances are differences of sums some hundred times as large; such noise moves positions by 1e-5 pixels as well
 
 
@@ -63,7 +64,7 @@ def slow(grey: Tensor, mask: Tensor, source: Source, w: Tensor, window: int) -> 
 @pytest.mark.parametrize("two", [False, True], ids=["best", "best-two"])
 def test_scores_are_those_of_a_slow_loop(window, two, backend, generator):
     grey, mask, sources, guide, offsets = case(generator, sources=3)
-    found = backend.sweep_scores(grey, mask, sources, guide, offsets, window=window, two=two)
+    found = backend.sweep_scores(grey, mask, sources, guide, offsets, window=window, two=two, contrast=CONTRAST)
     for p, offset in enumerate(offsets):
         each = np.sort([slow(grey, mask, source, guide + offset, window) for source in sources], axis=0)[::-1]
         np.testing.assert_allclose(found[p].numpy(), each[:2].mean(axis=0) if two else each[0], rtol=0, atol=CLOSE)
@@ -74,22 +75,28 @@ def test_a_picture_looks_like_itself_where_it_is_moved(backend, generator):
     here = there[5:75, 12:142].contiguous()  # more than a tile
     source = Source(there, torch.ones_like(there), torch.eye(3), torch.tensor([24.0, 10.0, 0.0]))
     guide = torch.full(here.shape, 0.4)
-    scores = backend.sweep_scores(here, torch.ones_like(here), [source], guide, torch.tensor([0.0, 0.1, 0.2]), window=7, two=False)
+    scores = backend.sweep_scores(
+        here, torch.ones_like(here), [source], guide, torch.tensor([0.0, 0.1, 0.2]), window=7, two=False, contrast=CONTRAST
+    )
     scores = scores[:, 1:-1, 1:-1]  # windows in the corners are less than FILLED
     assert (scores[1] > 0.999).all() and (scores[[0, 2]] < 0.9).all()
 
 
 def test_brightness_and_contrast_do_not_matter(backend, generator):
     grey, mask, sources, guide, offsets = case(generator, sources=1)
-    usual = backend.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=False)
+    usual = backend.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=False, contrast=CONTRAST)
     dim = [replace(sources[0], grey=0.5 * sources[0].grey - 0.2)]
-    torch.testing.assert_close(backend.sweep_scores(grey, mask, dim, guide, offsets, window=7, two=False), usual, rtol=0, atol=CLOSE)
+    torch.testing.assert_close(
+        backend.sweep_scores(grey, mask, dim, guide, offsets, window=7, two=False, contrast=CONTRAST), usual, rtol=0, atol=CLOSE
+    )
 
 
 def test_blank_windows_score_nothing(backend):
     blank = torch.full((16, 16), 0.3)
     source = Source(blank, torch.ones(16, 16), torch.eye(3), torch.zeros(3))
-    scores = backend.sweep_scores(blank, torch.ones(16, 16), [source], torch.ones(16, 16), torch.zeros(1), window=5, two=False)
+    scores = backend.sweep_scores(
+        blank, torch.ones(16, 16), [source], torch.ones(16, 16), torch.zeros(1), window=5, two=False, contrast=CONTRAST
+    )
     assert scores[:, 1:-1, 1:-1].abs().max() < 0.05
 
 
@@ -102,7 +109,9 @@ def test_kernel_has_the_scores_of_the_reference(size, native, generator):
     ]
     guide, offsets = 1 + 0.1 * picture(size, generator), torch.linspace(-0.2, 0.2, 5)
     for two in (False, True):
-        found, wanted = (of.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=two) for of in (native, reference))
+        found, wanted = (
+            of.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=two, contrast=CONTRAST) for of in (native, reference)
+        )
         off = (found - wanted).abs() > CLOSE
         assert off.float().mean() <= 1e-3  # a position on the border of a hole falls on either side of it
 
@@ -110,20 +119,20 @@ def test_kernel_has_the_scores_of_the_reference(size, native, generator):
 def test_positions_that_are_no_numbers_or_behind_are_not_seen(backend, generator):
     grey, mask, sources, guide, offsets = case(generator, sources=1)
     behind = [replace(sources[0], turn=-TURN, shift=-SHIFT)]
-    assert (backend.sweep_scores(grey, mask, behind, guide, offsets, window=7, two=False) == -1).all()
+    assert (backend.sweep_scores(grey, mask, behind, guide, offsets, window=7, two=False, contrast=CONTRAST) == -1).all()
     guide[:, :13] = torch.nan
-    scores = backend.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=False)
+    scores = backend.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=False, contrast=CONTRAST)
     assert (scores[:, :, :13] == -1).all() and (scores[:, :, 13:] > -1).any() and not scores.isnan().any()
 
 
 def test_outside_of_the_room_nothing_is_scored(backend, generator):
     grey, mask, sources, guide, offsets = case(generator)
     offsets = offsets / 3
-    free = backend.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=False)
+    free = backend.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=False, contrast=CONTRAST)
     cells = torch.zeros(4, 4, 4, dtype=torch.bool)
     cells[1, 2, 0:2] = True  # z from 1 to 2, y from 2 to 3, x from 0 to 2
     room = Room(cells, torch.tensor([[0.1, 0, 0], [0, 0, 2.5], [0, 0, 0]]), torch.tensor([-0.03, 0.0, 1.5]))
-    scores = backend.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=False, room=room)
+    scores = backend.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=False, contrast=CONTRAST, room=room)
     x = torch.arange(SIZE[1]) + 0.5
     for p, offset in enumerate(offsets):
         w = guide + offset
@@ -136,29 +145,33 @@ def test_number_of_threads_changes_no_byte(native, generator, on_threads):
     size = (100, 140)
     grey, there = picture(size, generator), picture(size, generator)
     source = Source(there, torch.ones(size), TURN, SHIFT)
-    sweep = lambda: native.sweep_scores(grey, torch.ones(size), [source], torch.ones(size), torch.zeros(3), window=7, two=False)
+    sweep = lambda: native.sweep_scores(
+        grey, torch.ones(size), [source], torch.ones(size), torch.zeros(3), window=7, two=False, contrast=CONTRAST
+    )
     assert torch.equal(on_threads(1, sweep), on_threads(5, sweep))
 
 
 def test_memory_layout_does_not_matter(native, generator):
     grey, mask, sources, guide, offsets = case(generator)
-    wanted = native.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=True)
+    wanted = native.sweep_scores(grey, mask, sources, guide, offsets, window=7, two=True, contrast=CONTRAST)
     scatter = lambda tensor: tensor.T.contiguous().T if tensor.ndim == 2 else torch.stack([tensor, tensor], dim=1)[:, 0]
     scattered = [Source(*map(scatter, (s.grey, s.mask, s.turn, s.shift))) for s in sources]
-    found = native.sweep_scores(scatter(grey), scatter(mask), scattered, scatter(guide), scatter(offsets), window=7, two=True)
+    found = native.sweep_scores(
+        scatter(grey), scatter(mask), scattered, scatter(guide), scatter(offsets), window=7, two=True, contrast=CONTRAST
+    )
     assert torch.equal(found, wanted)
 
 
 def test_no_hypotheses_give_no_scores(backend, generator):
     grey, mask, sources, guide, _ = case(generator)
-    assert backend.sweep_scores(grey, mask, sources, guide, torch.zeros(0), window=7, two=False).shape == (0, *SIZE)
+    assert backend.sweep_scores(grey, mask, sources, guide, torch.zeros(0), window=7, two=False, contrast=CONTRAST).shape == (0, *SIZE)
 
 
 def test_double_precision_is_the_references():
     generator = torch.Generator().manual_seed(3)
     grey, mask, sources, guide, offsets = case(generator)
     double = [Source(*(tensor.double() for tensor in (s.grey, s.mask, s.turn, s.shift))) for s in sources]
-    found = ops.sweep_scores(grey.double(), mask.double(), double, guide.double(), offsets.double(), window=7, two=False)
+    found = ops.sweep_scores(grey.double(), mask.double(), double, guide.double(), offsets.double(), window=7, two=False, contrast=CONTRAST)
     assert found.dtype == torch.float64
     wanted = np.max([slow(grey, mask, source, guide + offsets[1], 7) for source in sources], axis=0)
     np.testing.assert_allclose(found[1].numpy(), wanted, rtol=0, atol=1e-6)
@@ -182,7 +195,7 @@ def test_double_precision_is_the_references():
 )
 def test_what_cannot_be_taken_is_named(changed, said, backend, generator):
     names = ("grey", "mask", "sources", "guide", "offsets")
-    usual = dict(zip(names, case(generator))) | {"window": 7, "two": False}
+    usual = dict(zip(names, case(generator))) | {"window": 7, "two": False, "contrast": CONTRAST}
     with pytest.raises(InputError, match=said):
         backend.sweep_scores(**(usual | changed))
 

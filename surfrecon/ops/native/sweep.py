@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from surfrecon.ops.native.loader import BYTES, COUNT, FLOATS, LONGS, REAL, SIZE, checked, function, threads
-from surfrecon.ops.sweep import CONTRAST, FILLED, NEAREST_DEPTH, Room, Source, check_sweep
+from surfrecon.ops.sweep import FILLED, NEAREST_DEPTH, Room, Source, check_sweep
 
 UNSEEN = 1e30  # as in sweep.cpp
 
@@ -29,6 +29,7 @@ def sweep_scores(
     *,
     window: int,
     two: bool,
+    contrast: float,
     room: Room | None = None,
 ) -> Tensor:
     """As the reference's, but for rounding.
@@ -51,6 +52,6 @@ def sweep_scores(
     _scores(
         *(tensor.data_ptr() for tensor in here), height, width, pixels.data_ptr(), places.contiguous().data_ptr(), turns.data_ptr(),
         shifts.data_ptr(), len(sources), there[0].data_ptr(), len(offsets), window, int(two), NEAREST_DEPTH, FILLED * window**2,
-        CONTRAST**4, *where, scores.data_ptr(), threads(),
+        contrast**4, *where, scores.data_ptr(), threads(),
     )  # fmt: skip
     return scores

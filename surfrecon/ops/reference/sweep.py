@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
-from surfrecon.ops.sweep import CONTRAST, FILLED, NEAREST_DEPTH, Room, Source, check_sweep
+from surfrecon.ops.sweep import FILLED, NEAREST_DEPTH, Room, Source, check_sweep
 
 SHOWN = 1 - 1e-5  # of a pixel's weights, the masked ones': all of them but for rounding
 
@@ -23,6 +23,7 @@ def sweep_scores(
     *,
     window: int,
     two: bool,
+    contrast: float,
     room: Room | None = None,
 ) -> Tensor:
     """How well the sources' windows look like the reference's, for each hypothesis guide + offset.
@@ -36,6 +37,7 @@ def sweep_scores(
         guide: (H, W) inverse depth. offsets: (P,).
         window: pixels along a side, odd.
         two: whether the mean of the best two sources counts, so that others may be hidden, rather than the best one's.
+        contrast: standard deviation of grey in a window below which noise decides, > 0.
         room: outside of it the score is -1.
     Returns:
         (P, H, W) in [-1, 1].
@@ -55,7 +57,7 @@ def sweep_scores(
         w = guide + offset
         best = second = torch.full_like(grey, -1)
         for picture, place, source in zip(pictures, turned, sources):
-            ncc = _ncc(grey, mask, picture, place + w * source.shift[:, None, None], window)
+            ncc = _ncc(grey, mask, picture, place + w * source.shift[:, None, None], window, contrast)
             second = torch.maximum(second, torch.minimum(best, ncc))
             best = torch.maximum(best, ncc)
         scores[p] = (best + second) / 2 if two else best
@@ -71,7 +73,7 @@ def box_sums(values: Tensor, window: int) -> Tensor:
     return values
 
 
-def _ncc(a: Tensor, mask: Tensor, picture: Tensor, place: Tensor, window: int) -> Tensor:
+def _ncc(a: Tensor, mask: Tensor, picture: Tensor, place: Tensor, window: int, contrast: float) -> Tensor:
     """(H, W) correlation of windows of the reference and of a picture (2, H', W'), grey and mask, taken at (3, H, W) positions."""
     height, width = picture.shape[1:]
     z = place[2].clamp(min=NEAREST_DEPTH)
@@ -82,7 +84,7 @@ def _ncc(a: Tensor, mask: Tensor, picture: Tensor, place: Tensor, window: int) -
     n, sa, sb, saa, sbb, sab = box_sums(torch.stack([m, a, b, a * a, b * b, a * b]), window)
     per = 1 / n.clamp(min=1)
     va, vb = (saa - sa * sa * per) * per, (sbb - sb * sb * per) * per
-    ncc = (sab - sa * sb * per) * per / torch.sqrt(va.clamp(min=0) * vb.clamp(min=0) + CONTRAST**4)
+    ncc = (sab - sa * sb * per) * per / torch.sqrt(va.clamp(min=0) * vb.clamp(min=0) + contrast**4)
     return torch.where((n >= FILLED * window**2) & (m > 0), ncc.clamp(-1, 1), -1)
 
 
