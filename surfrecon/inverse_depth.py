@@ -10,22 +10,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, pad, unfold
+from torch.nn.functional import grid_sample
 
 from surfrecon import ops
 
 FIT = 5  # pixels along the window of the planes fitted to inverse depth
+LEAST_KNOWN = 10  # of the 25 pixels whose median counts: a lone pixel is none
 FILLS = (9, 17, 33, 65)  # windows of those that bridge gaps in the surface found so far
 
 
 def smoothed(w: Tensor, score: Tensor) -> Tensor:
     """Inverse depth without specks and gaps: medians, planes fitted to them, wider ones where nothing is known; 0 where they end."""
     known = (w > 0) & (score > 0)
-    patches = unfold(pad(torch.where(known, w, torch.nan)[None, None], (2, 2, 2, 2), value=torch.nan), 5)[0]
-    median = patches.nanmedian(dim=0).values.reshape(w.shape)
-    known = ~median.isnan() & (patches.isnan().sum(dim=0).reshape(w.shape) < 16)  # at least ten of 25: a lone pixel is none
-    median = torch.where(known, median, 0)
-    weight = known.float()
+    median = ops.known_medians(torch.where(known, w, 0), least=LEAST_KNOWN)
+    weight = (median > 0).float()
     plane, solid = fitted_planes(median, weight, FIT)
     close = solid & ((plane[2] - median).abs() < 0.003 * median)
     result = torch.where(close, plane[2], median)

@@ -199,8 +199,8 @@ def _peak(scores: Tensor, guide: Tensor, offsets: Tensor, mask: Tensor, spacing:
     good &= torch.minimum(before, after) > -0.99
     good &= spacing * torch.sqrt(2 * (1 - best + LEAST_DOUBT) / bend) < DOUBT
     if spacing >= 1:
-        far = (torch.arange(count, device=scores.device)[:, None, None] - index).abs() > 2
-        good &= torch.where(far, scores, -1).amax(dim=0) < best - UNIQUE
+        near = (index + torch.arange(-2, 3, device=scores.device)[:, None, None]).clamp(0, count - 1)
+        good &= scores.scatter(0, near, -1.0).amax(dim=0) < best - UNIQUE
     w = guide + float(offsets[0]) + place * float(offsets[1] - offsets[0])
     good &= w > 0
     return torch.where(good, w, 0), torch.where(good, best, 0)

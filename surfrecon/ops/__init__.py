@@ -45,6 +45,7 @@ __all__ = [
     "hash_encode",
     "hash_sdf",
     "hash_sdf_by_differences",
+    "known_medians",
     "laplacian",
     "laplacian_rows",
     "march",
@@ -186,6 +187,11 @@ def march(occupied: Tensor, origins: Tensor, directions: Tensor, *, step: float 
     """Samples of rays at regular steps through the box, those in occupied cells of a lattice (M, M, M)."""
     backend = backend_of("march", origins, directions, jitter)
     return backend.march(occupied, origins, directions, step=step, jitter=jitter, most=most)
+
+
+def known_medians(values: Tensor, *, least: int) -> Tensor:
+    """Medians of (H, W) over windows of 5 x 5 pixels, of the numbers above 0 in them; 0 where these are fewer than `least`."""
+    return backend_of("known_medians", values).known_medians(values, least=least)
 
 
 def sweep_scores(

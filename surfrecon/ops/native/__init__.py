@@ -8,6 +8,7 @@ from surfrecon.ops.native.hash_encoding import hash_encode
 from surfrecon.ops.native.hash_sdf import hash_sdf
 from surfrecon.ops.native.loader import available
 from surfrecon.ops.native.marching import march
+from surfrecon.ops.native.medians import known_medians
 from surfrecon.ops.native.pull import pull_rows
 from surfrecon.ops.native.sweep import sweep_scores
 
@@ -17,6 +18,7 @@ __all__ = [
     "available",
     "hash_encode",
     "hash_sdf",
+    "known_medians",
     "laplacian",
     "laplacian_rows",
     "march",

@@ -8,6 +8,7 @@ from surfrecon.ops.reference.field import spline_field
 from surfrecon.ops.reference.hash_encoding import hash_encode
 from surfrecon.ops.reference.hash_sdf import hash_sdf
 from surfrecon.ops.reference.marching import march
+from surfrecon.ops.reference.medians import known_medians
 from surfrecon.ops.reference.pulling import pulling
 from surfrecon.ops.reference.sparse import SparseRows
 from surfrecon.ops.reference.sweep import box_sums, sweep_scores
@@ -23,6 +24,7 @@ __all__ = [
     "bspline_weights",
     "hash_encode",
     "hash_sdf",
+    "known_medians",
     "laplacian",
     "laplacian_rows",
     "march",
