@@ -26,7 +26,6 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "bounding": {"errors"},
     "views": {"bounding", "geometry", "errors"},
     "hull_surface": {"views", "extract", "fields", "repair", *FOUNDATION},
-    "stereo": {"views", "plane_sweep", "fusion", *FOUNDATION},
     "visible": {"views", "pictures", "geometry"},
     "image_quality": {"errors"},
     "photo_consistency": {"views", "visible", "pictures", "stereo", "geometry", "errors"},
