@@ -338,6 +338,38 @@ class Mesh:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class TexturedMesh:
+    """A triangle mesh and a picture of its surface, which takes the place of colours at vertices.
+
+    Attributes:
+        mesh: its faces share vertices as ever: where the picture is cut, the surface isn't.
+        uv: (F, 3, 2) float64 in [0, 1] where each face's corners lie in the picture: (0, 0) is its upper left corner, (1, 1) its lower
+            right one; column and row times width and height, as positions of pixels are everywhere here.
+        image: (H, W, 3) uint8 sRGB.
+    Raises:
+        InputError: wrong shapes, NaN or infinity, a place outside of the picture.
+    """
+
+    mesh: Mesh
+    uv: np.ndarray
+    image: np.ndarray
+
+    def __post_init__(self):
+        uv = checked_array("uv", self.uv, (len(self.mesh.faces), 3, 2), np.float64)
+        if len(uv) and not (uv.min() >= 0 and uv.max() <= 1):
+            raise InputError(f"uv must be in [0, 1], got values from {uv.min():.6g} to {uv.max():.6g}")
+        image = np.asarray(self.image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise InputError(f"the image of a texture must be (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
+        object.__setattr__(self, "uv", uv)
+        object.__setattr__(self, "image", checked_array("image", image, image.shape, np.uint8))
+
+    def pixels(self, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(N, 2) positions in the picture of places on faces (N,) that are their corners' means by weights (N, 3)."""
+        return np.einsum("nk,nki->ni", weights, self.uv[face]) * self.image.shape[1::-1]
+
+
 def object_bounds(points: np.ndarray) -> np.ndarray:
     """(2, 3) box of the points that belong to the object: those within one core side of the core box (see CORE_QUANTILE)."""
     if len(points) == 0:
