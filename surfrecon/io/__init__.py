@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from surfrecon.errors import InputError, ResourceError, SurfreconError
-from surfrecon.geometry import Mesh, PointCloud
+from surfrecon.geometry import Mesh, PointCloud, TexturedMesh
 
 if TYPE_CHECKING:
     from surfrecon.views import Views
@@ -44,6 +44,7 @@ MESH_READERS = {
     ".glb": "glb_reader:read_mesh",
 }
 MESH_WRITERS = {".ply": "ply:write_mesh", ".glb": "glb:write_mesh", ".obj": "obj:write_mesh", ".stl": "stl:write_mesh"}
+TEXTURED_WRITERS = {".glb": "glb:write_textured", ".obj": "obj:write_textured"}
 
 
 def read_scan(path: Path | str) -> PointCloud:
@@ -123,6 +124,18 @@ def write_mesh(mesh: Mesh, path: Path | str) -> list[str]:
     return _write(mesh, Path(path), MESH_WRITERS, "mesh")
 
 
+def write_textured(textured: TexturedMesh, path: Path | str) -> list[str]:
+    """Write a mesh with its picture as GLB, or as OBJ with a .mtl and a .png beside it; returns sentences as write_mesh() does.
+
+    Raises:
+        InputError: the suffix is not one of these, the mesh has no faces, or the place can't be written to.
+        ResourceError: the disk is full.
+    """
+    if not len(textured.mesh.faces):
+        raise InputError(f"{path}: the mesh has no faces, there is nothing to write")
+    return _write(textured, Path(path), TEXTURED_WRITERS, "textured mesh")
+
+
 def _function(path: Path, table: Mapping[str, str], what: str, verb: str) -> Callable:
     name = table.get(path.suffix.lower())
     if name is None:
@@ -157,7 +170,7 @@ def _one_sentence(path: Path, kind: str) -> Iterator[None]:
         raise InputError(f"{path}: it is damaged or no {kind} file ({reason})") from error
 
 
-def _write(item: PointCloud | Mesh, path: Path, table: Mapping[str, str], what: str) -> list[str]:
+def _write(item: PointCloud | Mesh | TexturedMesh, path: Path, table: Mapping[str, str], what: str) -> list[str]:
     writer = _function(path, table, what, "written to")
     try:
         notes = writer(item, path)

@@ -1,6 +1,7 @@
 """Binary glTF 2.0 (GLB), in: triangles of all nodes as one mesh, in float64 through the nodes' matrices, z up.
 
-Every length is held against the file before use. Pictures, animations and skins are passed over; no other file is ever opened.
+Every length is held against the file before use. Pictures, animations and skins are passed over; no other file is ever opened. Vertices
+that are double because a texture is cut there become one again, so that a closed surface reads as one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
 from surfrecon.io import attributes
 from surfrecon.io.glb import BINARY_CHUNK, JSON_CHUNK, MAGIC, YUP_FROM_WORLD, srgb_from_linear
+from surfrecon.io.rounding import distinct
 
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
@@ -108,7 +110,22 @@ def _part(document: dict, binary: bytes, primitive: dict, matrix: np.ndarray) ->
         part["colors"] = srgb_from_linear(_accessor(document, binary, names["COLOR_0"])[:, :3])
     own = primitive.get("extras", {}).get("fields", {})
     fields = {own.get(name, name[1:].lower()): _accessor(document, binary, i) for name, i in names.items() if name.startswith("_")}
-    return part | {"scalars": {name: values for name, values in fields.items() if values.ndim == 1}}
+    part |= {"scalars": {name: values for name, values in fields.items() if values.ndim == 1}}
+    return _rejoined(part) if "TEXCOORD_0" in names else part
+
+
+def _rejoined(part: dict) -> dict:
+    """The part with one vertex in place of those that differ in their place in the picture alone, in the order of the first ones."""
+    vectors = {name: part[name] for name in ("points", "normals", "colors") if name in part}
+    count, number = distinct(np.column_stack(list(vectors.values())))
+    first = np.empty(count, np.int64)
+    first[number[::-1]] = np.arange(len(number))[::-1]
+    order = np.argsort(first)
+    place = np.empty(count, np.int64)
+    place[order] = np.arange(count)
+    scalars = {name: values[first[order]] for name, values in part["scalars"].items()}
+    joined = {name: values[first[order]] for name, values in vectors.items()}
+    return part | joined | {"scalars": scalars, "faces": place[number][part["faces"]]}
 
 
 def _accessor(document: dict, binary: bytes, index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Wavefront OBJ: positions, vertex colours (`v x y z r g b`) and normals.
+"""Wavefront OBJ: positions, vertex colours (`v x y z r g b`) and normals; textures, out, with a .mtl and a .png of the same name beside it.
 
 Our own reader, because libraries split a vertex wherever its texture coordinate or normal changes, which opens closed meshes along every
 seam. Texture coordinates, materials and groups are passed over; no other file is ever opened.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from surfrecon.errors import InputError
-from surfrecon.geometry import Mesh
+from surfrecon.geometry import Mesh, TexturedMesh
 from surfrecon.io import attributes
 from surfrecon.io.atomic import replacing
 from surfrecon.io.numbers import parse_numbers, parse_table
@@ -63,22 +64,51 @@ def _corners(text: bytes, count: int) -> tuple[np.ndarray, np.ndarray | None]:
 
 def write_mesh(mesh: Mesh, path: Path) -> list[str]:
     """17 digits where float32 would cost too much, else the 9 that tell float32 values apart."""
-    digits, vertices = (17, mesh.vertices) if needs_double(mesh.vertices) else (9, mesh.vertices.astype(np.float32))
-    corner = "%d//%d" if mesh.normals is not None else "%d"
-    faces = mesh.faces + 1
     with replacing(path) as file:
-        file.write(b"# written by surfrecon\n")
-        if mesh.crs is not None:
-            file.write(f"# {CRS}{json.dumps(mesh.crs)}\n".encode())
-        if mesh.colors is None:
-            _write_rows(file, f"v %.{digits}g %.{digits}g %.{digits}g\n", vertices)
-        else:
-            _write_rows(file, f"v %.{digits}g %.{digits}g %.{digits}g %.5g %.5g %.5g\n", np.column_stack([vertices, mesh.colors]))
-        if mesh.normals is not None:
-            _write_rows(file, "vn %.9g %.9g %.9g\n", mesh.normals)
-            faces = np.repeat(faces, 2, axis=1)
-        _write_rows(file, f"f {corner} {corner} {corner}\n", faces)
+        _write_vertices(file, mesh)
+        _write_faces(file, mesh)
     return attributes.left_out(mesh, "OBJ", "normals", "colors", "crs")
+
+
+def write_textured(textured: TexturedMesh, path: Path) -> list[str]:
+    """Three files, the one that names the others last; faces share vertices where the picture is cut, so the surface stays closed."""
+    from PIL import Image
+
+    mesh, material, picture = replace(textured.mesh, colors=None), path.with_suffix(".mtl"), path.with_suffix(".png")
+    if re.search(r"\s", path.stem):
+        raise InputError("readers of OBJ stop at spaces in the name of a material's file: name it without")
+    places, corner = np.unique(textured.uv.reshape(-1, 2), axis=0, return_inverse=True)
+    with replacing(picture) as file:
+        Image.fromarray(textured.image).save(file, format="PNG")
+    with replacing(material) as file:
+        file.write(f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {picture.name}\n".encode())
+    with replacing(path) as file:
+        _write_vertices(file, mesh, f"mtllib {material.name}\n")
+        _write_rows(file, "vt %.9g %.9g\n", np.column_stack([places[:, 0], 1 - places[:, 1]]))  # the format counts from below
+        file.write(b"usemtl surface\n")
+        _write_faces(file, mesh, corner.reshape(-1, 3))
+    return attributes.left_out(mesh, "OBJ", "normals", "crs")
+
+
+def _write_vertices(file, mesh: Mesh, head: str = "") -> None:
+    digits, vertices = (17, mesh.vertices) if needs_double(mesh.vertices) else (9, mesh.vertices.astype(np.float32))
+    file.write(b"# written by surfrecon\n")
+    if mesh.crs is not None:
+        file.write(f"# {CRS}{json.dumps(mesh.crs)}\n".encode())
+    file.write(head.encode())
+    if mesh.colors is None:
+        _write_rows(file, f"v %.{digits}g %.{digits}g %.{digits}g\n", vertices)
+    else:
+        _write_rows(file, f"v %.{digits}g %.{digits}g %.{digits}g %.5g %.5g %.5g\n", np.column_stack([vertices, mesh.colors]))
+    if mesh.normals is not None:
+        _write_rows(file, "vn %.9g %.9g %.9g\n", mesh.normals)
+
+
+def _write_faces(file, mesh: Mesh, places: np.ndarray | None = None) -> None:
+    """Corners as vertex, place in the picture (F, 3) where there is one, and normal."""
+    parts = [mesh.faces] + ([] if places is None else [places]) + ([] if mesh.normals is None else [mesh.faces])
+    corner = "%d" if len(parts) == 1 else "%d//%d" if places is None else "/".join(["%d"] * len(parts))
+    _write_rows(file, f"f {corner} {corner} {corner}\n", np.stack(parts, axis=2).reshape(len(mesh.faces), -1) + 1)
 
 
 def _write_rows(file, form: str, rows: np.ndarray) -> None:
