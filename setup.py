@@ -134,6 +134,7 @@ setup(
         "console_scripts": [
             "surfrecon = surfrecon.apps.cli:main",
             "reconstruct-from-scan = surfrecon.apps.cli:reconstruct_from_scan",
+            "reconstruct-from-images = surfrecon.apps.cli:reconstruct_from_images",
         ]
     },
 )

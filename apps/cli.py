@@ -17,6 +17,7 @@ from surfrecon.apps.console import guarded
 
 COMMANDS = {
     "scan": "turn a scan (point cloud) into a watertight mesh",
+    "images": "turn photographs into a watertight mesh",
     "info": "say what a file holds, and what reconstructing it would take",
     "evaluate": "measure a mesh against the truth",
     "render": "draw a mesh or a scan into a PNG, without a display",
@@ -64,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="surfrecon",
         usage="surfrecon COMMAND ...",
-        description="surfrecon: from a scan to a watertight mesh in the scan's own coordinates.",
-        examples="surfrecon scan scan.ply -o mesh.ply\nsurfrecon info scan.laz\nsurfrecon COMMAND --help",
+        description="surfrecon: from a scan, or photographs, to a watertight mesh in its own coordinates.",
+        examples="surfrecon scan scan.ply -o mesh.ply\nsurfrecon images photos -o mesh.glb\n"
+        "surfrecon info scan.laz\nsurfrecon COMMAND --help",
     )
     commands = parser.add_argument_group("commands")
     for name, purpose in COMMANDS.items():
@@ -83,6 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def reconstruct_from_scan(argv: Sequence[str] | None = None) -> int:
     """`reconstruct-from-scan ...`, the same as `surfrecon scan`: the exit code."""
     return _run("scan", sys.argv[1:] if argv is None else argv, "reconstruct-from-scan")
+
+
+def reconstruct_from_images(argv: Sequence[str] | None = None) -> int:
+    """`reconstruct-from-images ...`, the same as `surfrecon images`: the exit code."""
+    return _run("images", sys.argv[1:] if argv is None else argv, "reconstruct-from-images")
 
 
 def _run(name: str, argv: Sequence[str], prog: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
+from surfrecon.appearance import colored
 from surfrecon.checkpoints import Checkpoints, remembered
 from surfrecon.errors import InputError
 from surfrecon.extract import marching_cubes
@@ -32,6 +33,7 @@ TRIM_SPACINGS = 4.0  # surface further than this from every point was not scanne
 HANDLE_SPACINGS = 2 * np.pi  # a hole two spacings wide can't be told from a gap between points, nor a bridge from a stray one
 OPEN_SHARE = 0.15  # a scan is judged open when this share of the closed surface was not scanned
 CELLS_PER_SPACING = 1.0
+ENOUGH_POINTS = 50_000  # that photographs agree on: their errors are of the size of pixels, and means of them are better than all of them
 POINT_ARRAYS = ("points", "normals", "colors", "origins")  # of a cloud that photographs agree on
 SECONDS_PER_CELL, BYTES_PER_CELL = 3e-5, 1e3  # of extracting and checking, on two cores, per cell that the surface crosses
 SECONDS_PER_PIXEL, BYTES_PER_PIXEL = 1e-5, 30  # of stereo
@@ -131,6 +133,8 @@ def reconstruct(
             open = bool(areas[~seen[mesh.faces].any(axis=1)].sum() > OPEN_SHARE * areas.sum())
             if open:
                 run.warn("much of the closed surface was not scanned: the trimmed sheet is given as well")
+        if isinstance(unit, Views):
+            mesh = colored(mesh, unit, run=run)
         world = mesh.transformed(unit_from_world.inverse())
         sheet = trim(world, seen) if open else None
     return Reconstruction(world, sheet, inspect(world), field, unit_from_world, name, asdict(method), resolution, sharp, scan)
@@ -157,7 +161,8 @@ def surface_points(unit: Scan, run: Run) -> PointCloud:
     if isinstance(unit, PointCloud):
         return unit
     saved = remembered(run, "stereo", lambda: _arrays(stereo_cloud(unit, run=run)))
-    return PointCloud(**{key: saved[key] for key in POINT_ARRAYS}, scalars={"confidence": saved["confidence"]})
+    cloud = PointCloud(**{key: saved[key] for key in POINT_ARRAYS}, scalars={"confidence": saved["confidence"]})
+    return thinned(cloud, side=cloud.spacing(), enough=ENOUGH_POINTS)
 
 
 def _arrays(cloud: PointCloud) -> dict[str, np.ndarray]:

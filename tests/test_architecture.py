@@ -66,8 +66,8 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "io": {"repair", "views", "conventions", "pose_check", *FOUNDATION},
     "settings": {"methods", *FOUNDATION},
     "reconstruct": {
-        *("views", "stereo", "rendering", "methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen", "thinning"),
-        *FOUNDATION,
+        *("views", "stereo", "appearance", "rendering", "methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen"),
+        *("thinning", *FOUNDATION),
     },
 }
 OPTIONAL = {"open3d", "pycolmap", "xatlas", "pye57", "networkx", "lxml", "tinycudann", "nerfacc", "viser"}

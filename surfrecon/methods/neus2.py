@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from surfrecon.fields.radiance import RadianceField
     from surfrecon.ops import SdfNetwork
 
-FINEST = 1024  # cells along the box that a mesh shows
+LEAST_CELLS, FINEST = 64, 1024  # along the box, that a mesh shows
 # Measured on two cores: seconds of a ray's sample of a step; bytes: constant, per pixel, per number of the table.
 SECONDS_PER_RAY = 4e-6
 FIXED_BYTES, BYTES_PER_PIXEL, BYTES_PER_NUMBER = 1.2e9, 30, 20
@@ -104,12 +104,17 @@ class NeuS2:
         )
         return SdfNetwork(grid, width=self.width, outputs=16, xyz=False, radius=0.0)
 
+    def extracted(self, pixel: float) -> int:
+        """Cells along the unit box at which the surface is worth extracting: as wide as pixels."""
+        return min(max(16 * round(2 / pixel / 16), LEAST_CELLS), FINEST)
+
     def foresee(self, scan: Views) -> tuple[float, float, int]:
         """Seconds on two cores, bytes, and cells along the box of a fit to views in the unit frame, beside the start's."""
         from surfrecon.rendering import pixel_width
 
-        network = self.network(pixel_width(scan))
+        pixel = pixel_width(scan)
+        network = self.network(pixel)
         pixels = sum(image.shape[0] * image.shape[1] for image in scan.images)
         seconds = SECONDS_PER_RAY * self.steps * self.rays * self.samples
         bytes = FIXED_BYTES + BYTES_PER_PIXEL * pixels + BYTES_PER_NUMBER * network.grid.numbers
-        return seconds, bytes, FINEST // 2
+        return seconds, bytes, self.extracted(pixel)

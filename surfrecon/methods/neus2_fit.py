@@ -48,7 +48,7 @@ class Fit:
             self.field = _untrained(settings, network, self.generator, start, len(views), self.photographs.masked)
             surface = self.field.surface
             self.lattice = Lattice(surface.start, reach=3 * surface.scale, device=self.device)
-        self.field.resolution = start.resolution
+        self.field.resolution = settings.extracted(self.pixel)
         with run.stage("fit"):
             rate = warmed(cosine(settings.rate, last=LAST * settings.rate, steps=settings.steps), WARM)
             parameters = {name: p for name, p in self.field.named_parameters() if settings.exposure or name != "gains"}

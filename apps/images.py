@@ -1,0 +1,123 @@
+"""surfrecon images, reconstruct-from-images: from photographs to a closed mesh file in the cameras' own frame."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surfrecon.apps import job
+from surfrecon.apps.options import whole
+from surfrecon.errors import InputError
+
+if TYPE_CHECKING:
+    from surfrecon.reconstruct import Reconstruction
+    from surfrecon.run import Run
+    from surfrecon.views import Views
+
+EXAMPLES = """
+PROG photos -o mesh.glb
+PROG photos -o mesh.ply --masks photos/masks --longest-side 1200
+PROG photos -o mesh.ply --hold-out 8
+PROG photos -o mesh.ply --dry-run
+PROG photos -o mesh.ply --resume
+"""
+METHODS = ("neus2", "gridpull", "hashsdf")
+TEXTURED = (".glb", ".obj")  # files that hold a texture
+SHOWN = 4  # views of which the run's folder gets a picture
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="IN", help="folder of photographs with their cameras, or its camera file")
+    what = job.add_options(parser, METHODS)
+    what.add_argument("--masks", type=Path, metavar="DIR", help="masks, bright on the object (default: those in IN, else alpha)")
+    what.add_argument("--longest-side", type=whole(32), metavar="N", help="scale larger photographs down to N pixels")
+    what.add_argument("--hold-out", type=whole(2), metavar="N", help="keep every Nth photograph for measuring how well it is foreseen")
+    what.add_argument("--texture", action=argparse.BooleanOptionalAction, default=None, help="a texture, in .glb and .obj (default: yes)")
+
+
+def run(options: argparse.Namespace) -> None:
+    held: list[Views] = []  # what read() keeps for more()
+    wanted = options.output.suffix.lower() in TEXTURED if options.texture is None else options.texture
+    _check_texture(options, wanted)
+
+    def read(run: Run, folder: Path) -> Views:
+        from surfrecon.io import read_views
+
+        views = read_views(options.folder, masks=options.masks, longest_side=options.longest_side)
+        if options.hold_out:
+            views, rest = split(views, options.hold_out)
+            held.append(rest)
+        return views
+
+    def write(result: Reconstruction, file: Path, run: Run) -> None:
+        from surfrecon.io import write_mesh, write_textured
+        from surfrecon.texture import textured
+
+        if not wanted:
+            write_mesh(result.mesh, file)
+            return
+        with run.stage("texture"):
+            write_textured(textured(result.mesh, result.scan, run=run), file)
+
+    def more(result: Reconstruction, run: Run, folder: Path) -> dict[str, Any]:
+        with run.stage("compare"):
+            return quality(result, held[0] if held else None, folder)
+
+    job.work(job.Job([options.folder], METHODS[0], read, view_facts, write, more), options)
+
+
+def view_facts(views: Views) -> dict[str, Any]:
+    """What photographs hold, for the report of a run."""
+    low, high = views.bounds()
+    return {
+        "kind": "photographs",
+        "views": len(views),
+        "largest": views.sizes.max(axis=0).tolist(),
+        "masks": views.masks is not None,
+        "depths": views.depths is not None,
+        "points": None if views.points is None else len(views.points),
+        "low": low.tolist(),
+        "high": high.tolist(),
+    }
+
+
+def split(views: Views, every: int) -> tuple[Views, Views]:
+    """The views to reconstruct from, and those held out: every Nth, the first one among them.
+
+    Raises:
+        InputError: none would be left.
+    """
+    import numpy as np
+
+    out = np.arange(len(views)) % every == 0
+    if len(views) - out.sum() < 2:
+        raise InputError(f"--hold-out {every} leaves less than 2 of {len(views)} photographs to reconstruct from; name a larger number")
+    return views[~out], views[out]
+
+
+def quality(result: Reconstruction, held_out: Views | None, folder: Path) -> dict[str, Any]:
+    """How well the mesh and its field agree with photographs; pictures beside them go to the folder."""
+    import numpy as np
+
+    from surfrecon.fields.radiance import RadianceField
+    from surfrecon.view_quality import assess, comparison
+
+    shown = held_out if held_out is not None else result.scan[np.linspace(0, len(result.scan) - 1, SHOWN).round().astype(int)]
+    pictures = None
+    if isinstance(result.field, RadianceField):
+        unit, lattice = shown.transformed(result.unit_from_world), result.field.lattice()
+        pictures = [result.field.photograph(unit, view, lattice) for view in range(len(unit))]
+        comparison(shown, pictures, folder / "photographs.png")
+    return {"views": assess(result.mesh, result.scan, held_out=held_out, renderings=pictures if held_out is not None else None)}
+
+
+def _check_texture(options: argparse.Namespace, wanted: bool) -> None:
+    """Raise InputError where a texture can't be written, or would replace files that exist."""
+    suffix = options.output.suffix.lower()
+    if wanted and suffix not in TEXTURED:
+        raise InputError(f"{options.output}: {suffix or 'a file without suffix'} holds no texture; choose one of {', '.join(TEXTURED)}")
+    if wanted and suffix == ".obj" and not (options.overwrite or options.resume):
+        for beside in (options.output.with_suffix(".mtl"), options.output.with_suffix(".png")):
+            if beside.exists():
+                raise InputError(f"{beside} exists; add --overwrite to replace it, or name another file with -o")
