@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what = job.add_options(parser, METHODS)
     what.add_argument("--masks", type=Path, metavar="DIR", help="masks, bright on the object (default: those in IN, else alpha)")
     what.add_argument("--longest-side", type=whole(32), metavar="N", help="scale larger photographs down to N pixels")
-    what.add_argument("--hold-out", type=whole(2), metavar="N", help="keep every Nth photograph for measuring how well it is foreseen")
+    what.add_argument("--hold-out", type=every_or_folder, metavar="N|DIR", help="measure how well every Nth is foreseen, or those in DIR")
     what.add_argument("--texture", action=argparse.BooleanOptionalAction, default=None, help="a texture, in .glb and .obj (default: yes)")
 
 
@@ -45,7 +45,9 @@ def run(options: argparse.Namespace) -> None:
         from surfrecon.io import read_views
 
         views = read_views(options.folder, masks=options.masks, longest_side=options.longest_side)
-        if options.hold_out:
+        if isinstance(options.hold_out, Path):
+            held.append(read_views(options.hold_out, longest_side=options.longest_side))
+        elif options.hold_out:
             views, rest = split(views, options.hold_out)
             held.append(rest)
         return views
@@ -65,6 +67,11 @@ def run(options: argparse.Namespace) -> None:
             return quality(result, held[0] if held else None, folder)
 
     job.work(job.Job([options.folder], METHODS[0], read, view_facts, write, more), options)
+
+
+def every_or_folder(text: str) -> int | Path:
+    """An argparse type: a whole number >= 2, or else a folder."""
+    return whole(2)(text) if text.lstrip("-").isdecimal() else Path(text)
 
 
 def view_facts(views: Views) -> dict[str, Any]:

@@ -266,7 +266,7 @@ def _reconstruct(
     sheet = result.sheet if result.sheet is not None and len(result.sheet.faces) else None
     if result.sheet is not None and sheet is None:
         run.warn("no part of the surface lies near the scan, so there is no open surface to write")
-    files = [output.mesh, *([output.sheet] if sheet else []), output.settings, output.report]
+    files = [output.mesh, *([output.sheet] if sheet else [])]
     with staged(output.mesh.parent) as folder:
         stage = Output(folder / output.mesh.name)
         with run.stage("write"):
@@ -277,6 +277,7 @@ def _reconstruct(
             check_mesh_file(stage.mesh, output.mesh)
         stage.folder.mkdir()
         more = job.more(result, run, stage.folder)
+        files += [*(output.folder / file.name for file in sorted(stage.folder.iterdir())), output.settings, output.report]
         stage.settings.write_text(to_toml(method, choices), encoding="utf-8")
         report = known | assemble(result, run, files) | more
         stage.report.write_text(to_json(report), encoding="utf-8")

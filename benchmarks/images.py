@@ -177,21 +177,20 @@ def stereo(subject: Subject) -> Made:
 
 
 def neus2(subject: Subject) -> Made:
-    """What the command makes of a folder with these views, and with those held out in a folder below."""
+    """What the command makes of a folder with these views, measured against those held out in a folder below."""
     command = [sys.executable, "-m", "surfrecon.apps.cli", "images"]
-    if subprocess.run([*command, "--help"], capture_output=True, check=False).returncode:
-        raise Skipped("there is no command `surfrecon images` yet")
     with tempfile.TemporaryDirectory() as name:
         folder, target = Path(name) / "views", Path(name) / "mesh.ply"
         write_views(subject.views, folder)
+        options = []
         if subject.held_out is not None:
             write_views(subject.held_out, folder / HELD_OUT)
-        done = subprocess.run([*command, str(folder), "-o", str(target), "--json"], capture_output=True, text=True, check=False)
+            options = ["--hold-out", str(folder / HELD_OUT)]
+        done = subprocess.run([*command, str(folder), "-o", str(target), "--json", *options], capture_output=True, text=True, check=False)
         if done.returncode:
             raise Skipped((done.stderr.strip().splitlines() or ["the command failed"])[-1])
         report = json.loads(done.stdout)
-        held_out = report.get("held_out") or report.get("facts", {}).get("held_out") or {}
-        return Made(read_mesh(target), held_out.get("psnr"))
+        return Made(read_mesh(target), (report["views"].get("held_out") or {}).get("psnr"))
 
 
 MAKERS: dict[str, Callable[[Subject], Made]] = {"hull": hull, "stereo": stereo, "neus2": neus2}

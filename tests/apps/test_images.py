@@ -1,0 +1,108 @@
+"""surfrecon images on rendered photographs: files that read back closed, held-out views foreseen, bad input in one sentence."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from surfrecon.data_tools.cameras import cameras_around
+from surfrecon.data_tools.scanner import directions_around
+from surfrecon.data_tools.shapes import mesh_of, named
+from surfrecon.data_tools.textures import stone
+from surfrecon.data_tools.view_writers import write_views
+from surfrecon.data_tools.views import render
+from surfrecon.geometry import Mesh, Similarity
+from surfrecon.io import read_mesh
+from surfrecon.metrics import compare
+from surfrecon.repair import inspect
+
+COARSE = ("--preset", "fast", "--resolution", 64)
+QUICK = '[neus2]\nsteps = 120\nrays = 1024\nlevels = 6\nlog2_entries = 14\n'
+
+
+@pytest.fixture(scope="module")
+def blob(tmp_path_factory) -> tuple[Path, Mesh]:
+    """Photographs of a painted blob far from the origin, with others in `others`, and its mesh."""
+    folder = tmp_path_factory.mktemp("blob") / "photos"
+    mesh = mesh_of(named("blob"), 96)
+    mesh = mesh.transformed(Similarity(translation=np.array([8e5, 5.8e6, 300.0])))
+    texture = stone(mesh.bounds(), 0)
+    for place, count in ((folder, 14), (folder / "others", 3)):
+        cameras = cameras_around(mesh.vertices, directions_around(count), size=(96, 96))
+        write_views(render(mesh, cameras, texture=texture, samples=2).views, place)
+    (folder.parent / "quick.toml").write_text(QUICK)
+    return folder, mesh
+
+
+@pytest.fixture(scope="module")
+def made(blob, tmp_path_factory):
+    from surfrecon.apps.cli import main
+
+    folder, _ = blob
+    target = tmp_path_factory.mktemp("made") / "mesh.glb"
+    settings = folder.parent / "quick.toml"
+    assert main(["images", str(folder), "-o", str(target), "--settings", str(settings), "--hold-out", str(folder / "others")]) == 0
+    return target, json.loads((target.parent / "mesh.run" / "report.json").read_text())
+
+
+def test_mesh_is_closed_and_near_the_truth_in_the_cameras_frame(made, blob):
+    mesh = read_mesh(made[0])
+    assert inspect(mesh).solid
+    against = compare(mesh, blob[1], samples=3000)
+    assert against.distance < 0.005 * against.diagonal
+
+
+def test_texture_is_in_the_file_as_others_read_it(made):
+    scene = trimesh.load(made[0])
+    (item,) = scene.geometry.values()
+    image = item.visual.material.baseColorTexture
+    assert min(image.size) >= 64 and item.visual.uv.shape == (len(item.vertices), 2)
+
+
+def test_report_tells_how_well_others_were_foreseen(made):
+    report = made[1]
+    assert report["views"]["held_out"]["psnr"] > 24 and report["views"]["held_out"]["views"] == 3
+    assert report["views"]["silhouettes"]["iou"] > 0.97 and report["views"]["bad_views"] == []
+    assert report["input"]["views"] == 14 and report["result"]["method"] == "neus2"
+    assert (made[0].parent / "mesh.run" / "photographs.png").stat().st_size > 1000
+    assert str(made[0].parent / "mesh.run" / "photographs.png") in report["files"]
+
+
+def test_stereo_alone_is_a_method_as_well_and_vertices_are_coloured(blob, surfrecon, tmp_path):
+    ended = surfrecon("images", blob[0], "-o", tmp_path / "mesh.ply", "--method", "gridpull", "--json", "--hold-out", 4, *COARSE)
+    assert ended.code == 0, ended.err
+    assert ended.json["result"]["method"] == "gridpull" and ended.json["input"]["views"] == 10
+    mesh = read_mesh(tmp_path / "mesh.ply")
+    assert inspect(mesh).solid and mesh.colors is not None and {"views", "confidence"} <= set(mesh.scalars)
+
+
+def test_dry_run_tells_the_cost_and_writes_nothing(blob, surfrecon, tmp_path):
+    ended = surfrecon("images", blob[0], "-o", tmp_path / "mesh.ply", "--dry-run", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["input"]["masks"] and ended.json["estimate"]["seconds"] > 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["-o", "mesh.ply", "--texture"], "holds no texture"),
+        (["-o", "mesh.ply", "--hold-out", "1"], "whole number"),
+        (["-o", "mesh.glb", "--hold-out", "2", "--masks", "nowhere"], "nowhere"),
+        (["-o", "mesh.docx"], "docx"),
+    ],
+)
+def test_what_can_not_be_is_refused_in_a_sentence(blob, surfrecon, tmp_path, monkeypatch, options, says):
+    monkeypatch.chdir(tmp_path)
+    ended = surfrecon("images", blob[0], *options)
+    assert ended.code == 2 and says in ended.err and "Traceback" not in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_without_cameras_and_points_for_photographs_are_refused(surfrecon, sphere, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no cameras" in surfrecon("images", tmp_path / "empty", "-o", tmp_path / "mesh.ply").err
+    ended = surfrecon("scan", sphere.file, "-o", tmp_path / "mesh.ply", "--method", "neus2")
+    assert ended.code == 2 and "photographs" in ended.err
