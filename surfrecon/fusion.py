@@ -114,7 +114,7 @@ def _agreed(views: Views, maps: list[DepthMap], view: int, partners: np.ndarray,
     points = total / (1 + votes)[:, None]
     keep &= (normals * (views.centres[view] - points)).sum(axis=1) > 0
     if views.masks is not None:
-        keep &= within_masks(views, points)
+        keep[keep] = within_masks(views, points[keep])
     score = maps[view].score[row, column].double().cpu().numpy()
     sure = torch.zeros_like(w)
     sure[row[keep], column[keep]] = w[row[keep], column[keep]]
