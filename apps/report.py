@@ -68,7 +68,12 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         share = report["confidence"]["share_above_half"]
         lines.append(f"{share:.0%} of the vertices are well supported by the scan (confidence > {CONFIDENT})")
     if "thinned_to" in report["facts"]:
-        lines.append(f"{report['input']['points']:,} points were fitted as the means of {report['facts']['thinned_to']:,} cells")
+        count = f"{report['input']['points']:,} " if report["input"]["kind"] == "scan" else ""
+        lines.append(f"{count}points were fitted as the means of {report['facts']['thinned_to']:,} cells")
+    held_out = report.get("views", {}).get("held_out")
+    if held_out:
+        lines.append(f"{held_out['views']} photographs that were held out are foreseen with {held_out['psnr']:.1f} dB on average")
+    lines += report.get("views", {}).get("bad_views", [])
     if report["result"]["sharp"]:
         lines.append(f"{report['facts']['vertices_on_creases']:,} vertices on sharp edges")
     if report["warnings"]:
@@ -85,9 +90,16 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     cost = plan["estimate"]
     present = {key: value for key, value in plan["settings"].items() if value is not None}
     lines = [
-        f"{plan['input']['points']:,} points, spacing {plan['input']['spacing']:.4g}: everything fits, nothing was written",
+        f"{_input_text(plan['input'])}: everything fits, nothing was written",
         f"about {time_text(cost['seconds'])}, {size_text(cost['bytes'])} of memory, resolution {cost['resolution']}",
         "",
         tomli_w.dumps(present).rstrip(),
     ]
     return lines
+
+
+def _input_text(facts: dict[str, Any]) -> str:
+    if facts["kind"] == "scan":
+        return f"{facts['points']:,} points, spacing {facts['spacing']:.4g}"
+    width, height = facts["largest"]
+    return f"{facts['views']} photographs of up to {width} x {height} pixels, {'with' if facts['masks'] else 'without'} masks"

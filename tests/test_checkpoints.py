@@ -5,12 +5,13 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
 from surfrecon import checkpoints as module
-from surfrecon.checkpoints import GENERATIONS, Checkpoints, restore
+from surfrecon.checkpoints import GENERATIONS, Checkpoints, remembered, restore
 from surfrecon.errors import InputError, ResourceError
 from surfrecon.run import Run, Stop
 
@@ -283,3 +284,30 @@ def test_a_stop_right_after_resuming_goes_on_with_what_was_resumed(tmp_path):
     with checkpoints.left_behind():
         raise Stop
     assert checkpoints.run.stopped and names(tmp_path) == ["1.json", "1.safetensors"]
+
+
+def test_what_was_costly_to_make_is_remembered_by_a_run_that_resumes_and_made_by_another(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"points": np.arange(6.0).reshape(2, 3)}
+
+    first = remembered(Run(folder=tmp_path, fingerprint="a"), "stereo", make)
+    again = remembered(Run(folder=tmp_path, fingerprint="a", resume=True), "stereo", make)
+    np.testing.assert_array_equal(first["points"], again["points"])
+    assert again["points"].dtype == np.float64 and len(made) == 1
+    remembered(Run(folder=tmp_path, fingerprint="a"), "stereo", make)
+    assert len(made) == 2
+    with pytest.raises(InputError, match="another scan"):
+        remembered(Run(folder=tmp_path, fingerprint="b", resume=True), "stereo", make)
+
+
+def test_run_interrupted_before_its_fit_resumes_without_a_state_of_the_fit(tmp_path):
+    remembered(Run(folder=tmp_path), "stereo", lambda: {"points": np.zeros(3)})
+    checkpoints = Checkpoints(Run(folder=tmp_path, resume=True))
+    assert checkpoints.exist() and checkpoints.newest() is None
+    checkpoints.clear()
+    assert not checkpoints.exist()
+    with pytest.raises(InputError, match="no whole checkpoint"):
+        checkpoints.newest()

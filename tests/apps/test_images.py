@@ -82,6 +82,7 @@ def test_dry_run_tells_the_cost_and_writes_nothing(blob, surfrecon, tmp_path):
     ended = surfrecon("images", blob[0], "-o", tmp_path / "mesh.ply", "--dry-run", "--json")
     assert ended.code == 0, ended.err
     assert ended.json["input"]["masks"] and ended.json["estimate"]["seconds"] > 1
+    assert "14 photographs of up to 96 x 96 pixels, with masks" in surfrecon("images", blob[0], "-o", tmp_path / "m.ply", "--dry-run").out
     assert not list(tmp_path.iterdir())
 
 
