@@ -68,12 +68,12 @@ def mesh_facts(mesh: Mesh) -> dict[str, Any]:
 
 def estimates(scan: PointCloud) -> list[dict[str, Any]]:
     """Method, preset, resolution, seconds and bytes that a reconstruction with each preset would take."""
-    from surfrecon.methods import METHODS
+    from surfrecon.methods import methods_for
     from surfrecon.reconstruct import estimate
     from surfrecon.settings import presets, resolve
 
     rows = []
-    for method in METHODS:
+    for method in methods_for(scan):
         for preset in presets(method):
             figures = estimate(scan, resolve(method, preset=preset))
             rows.append(
