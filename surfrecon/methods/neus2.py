@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from surfrecon.fields.radiance import RadianceField
     from surfrecon.ops import SdfNetwork
 
-LEAST_CELLS, FINEST = 64, 1024  # along the box, that a mesh shows
+LEAST_CELLS, FINEST = 64, 512  # along the box, that a mesh shows
 # Measured on two cores: seconds of a ray's sample of a step; bytes: constant, per pixel, per number of the table.
 SECONDS_PER_RAY = 4e-6
 FIXED_BYTES, BYTES_PER_PIXEL, BYTES_PER_NUMBER = 1.2e9, 30, 20
