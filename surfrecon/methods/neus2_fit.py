@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REFILL = 100  # steps for which pixels are drawn and samples taken at once
 RAYS_AT_ONCE = 2**16
+FINISH_SECONDS = 45.0  # for the mesh, its colours, texture and measures: spot's took 40
 GATE = 0.4  # scale of the residual over its reach
 BANDS = 3  # of the spherical harmonics
 HUBER = 0.1  # errors of colour beyond this count as they are, those below by their square
@@ -55,7 +56,7 @@ class Fit:
             factors = {name: NETWORK_RATE for name in parameters if not name.endswith("table")} | {"gains": GAIN_RATE}
             descent = Adam(self._loss, parameters, rate=rate, factors={name: factors[name] for name in factors if name in parameters})
             tell = lambda done, loss: run.step("fit", done, settings.steps, surface=self.field, loss=loss)
-            train(descent, steps=settings.steps, run=run, generator=self.generator, stride=REFILL, on_step=tell)
+            train(descent, steps=settings.steps, run=run, generator=self.generator, stride=REFILL, reserve=FINISH_SECONDS, on_step=tell)
         self._progress(settings.steps)
         self.field.requires_grad_(False)
         self.lattice.refresh(self.field.surface, self.field.inv_s)

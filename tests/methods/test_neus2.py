@@ -149,6 +149,18 @@ def test_stop_gives_the_best_so_far(views):
     assert run.stopped
 
 
+def test_budget_ends_the_training_and_says_so(views):
+    run = Run(device="cpu", budget=1e4)
+
+    def hurry(step):
+        if (step.stage, step.done) == ("fit", 20):
+            run.budget = 1e-3
+
+    run.on_step = hurry
+    QUICK.fit(views, run, Ball(RADIUS + 0.015))
+    assert run.cut and any("of 200 steps" in warning for warning in run.warnings)
+
+
 def test_exposures_of_photographs_do_not_move_the_surface(views):
     gains = np.random.default_rng(0).uniform(0.75, 1.25, len(views))
     uneven = replace(views, images=tuple((image * gain).clip(0, 255).astype(np.uint8) for image, gain in zip(views.images, gains)))
