@@ -41,8 +41,8 @@ def textured(mesh: Mesh, views: Views, *, faces: int = 20_000, size: int | None 
         views: the photographs, in their masks where there are any.
         faces: to keep; more are kept where fewer would tear or pinch the surface. Up to 20,000 are laid out in charts where xatlas is
             installed, more lie each by itself.
-        size: of the picture's longer side in texels; None makes a texel a little smaller than a pixel on the surface, and
-            the side USUAL_SIDE at most.
+        size: of the picture's longer side in texels, more where each face lies by itself and they need more; None makes a texel a
+            little smaller than a pixel on the surface, and the side USUAL_SIDE at most.
         run: progress.
     Returns:
         The mesh without colours at its vertices, with normals and the scalars `views` and `confidence` of colored().

@@ -88,17 +88,17 @@ def test_a_mask_keeps_what_it_covers_out_of_the_texture(layout):
     assert np.abs(colors - waves(where)).mean() < 2 * STEP
 
 
-def test_the_size_is_kept_and_coarse_texels_are_means():
+def test_the_size_is_kept_and_coarse_texels_are_means(layout):
     grain = np.random.default_rng(0).normal(0, 20, (20, 160, 160, 1))
     views = photographs()
     noisy = replace(views, images=tuple(np.clip(i + g, 0, 255).astype(np.uint8) for i, g in zip(views.images, grain)))
     errors = {}
-    for size in (64, 400):
+    for size in (110, 400):
         item = textured(sphere(3), noisy, faces=500, size=size)
         where, colors = places(item)
         assert max(item.image.shape) <= size
         errors[size] = np.abs(colors - waves(where)).mean()
-    assert errors[64] < 0.7 * errors[400]
+    assert errors[110] < 0.8 * errors[400]
 
 
 def test_decimation_keeps_a_solid_solid_and_its_volume():
