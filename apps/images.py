@@ -23,7 +23,6 @@ PROG photos -o mesh.ply --dry-run
 PROG photos -o mesh.ply --resume
 """
 METHODS = ("neus2", "gridpull", "hashsdf")
-TEXTURED = (".glb", ".obj")  # files that hold a texture
 SHOWN = 4  # views of which the run's folder gets a picture
 
 
@@ -37,11 +36,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from surfrecon.io import TEXTURED_WRITERS
+
     held: list[Views] = []  # what read() keeps for more()
-    wanted = options.output.suffix.lower() in TEXTURED if options.texture is None else options.texture
+    wanted = options.output.suffix.lower() in TEXTURED_WRITERS if options.texture is None else options.texture
     _check_texture(options, wanted)
 
-    def read(run: Run, folder: Path) -> Views:
+    def read() -> Views:
         from surfrecon.io import read_views
 
         views = read_views(options.folder, masks=options.masks, longest_side=options.longest_side)
@@ -121,9 +122,12 @@ def quality(result: Reconstruction, held_out: Views | None, folder: Path) -> dic
 
 def _check_texture(options: argparse.Namespace, wanted: bool) -> None:
     """Raise InputError where a texture can't be written, or would replace files that exist."""
+    from surfrecon.io import TEXTURED_WRITERS
+
     suffix = options.output.suffix.lower()
-    if wanted and suffix not in TEXTURED:
-        raise InputError(f"{options.output}: {suffix or 'a file without suffix'} holds no texture; choose one of {', '.join(TEXTURED)}")
+    if wanted and suffix not in TEXTURED_WRITERS:
+        known = ", ".join(TEXTURED_WRITERS)
+        raise InputError(f"{options.output}: {suffix or 'a file without suffix'} holds no texture; choose one of {known}")
     if wanted and suffix == ".obj" and not (options.overwrite or options.resume):
         for beside in (options.output.with_suffix(".mtl"), options.output.with_suffix(".png")):
             if beside.exists():

@@ -17,9 +17,9 @@ from surfrecon.errors import InputError, ResourceError, SurfreconError
 from surfrecon.settings import Choices
 
 if TYPE_CHECKING:
-    from surfrecon.geometry import Scan
     from surfrecon.reconstruct import Reconstruction
     from surfrecon.run import Run
+    from surfrecon.views import Scan
 
 log = logging.getLogger("surfrecon")
 
@@ -59,7 +59,7 @@ class Job:
     Attributes:
         inputs: files and folders that the user named.
         method: that "auto" stands for.
-        read: the scan, given the run and the folder for what the work leaves.
+        read: the scan.
         facts: of the scan, for the report.
         write: a result's mesh into a file.
         more: what else the report says of a result, its files written into the run's folder: given result, run and folder.
@@ -67,7 +67,7 @@ class Job:
 
     inputs: Sequence[Path]
     method: str
-    read: Callable[[Run, Path], Scan]
+    read: Callable[[], Scan]
     facts: Callable[[Scan], dict[str, Any]]
     write: Callable[[Reconstruction, Path, Run], None]
     more: Callable[[Reconstruction, Run, Path], dict[str, Any]] = lambda result, run, folder: {}
@@ -116,7 +116,7 @@ def work(job: Job, options: argparse.Namespace) -> None:
             if passed_over:
                 run.warn(passed_over)
             with run.stage("read"):
-                scan = job.read(run, output.folder)
+                scan = job.read()
             plan = _plan(job, scan, method, choices, run)
             report = None
             if not options.dry_run:

@@ -212,7 +212,7 @@ def shaded(
         band = np.full((len(origins), 3), background, float)
         band[hit] = np.clip(light[:, None] * paint, 0, 1)
         picture[row : row + step] = band.reshape(-1, FINE, width, FINE, 3).mean((1, 3))
-    return _bytes(picture)
+    return as_bytes(picture)
 
 
 def cloud_picture(
@@ -258,7 +258,7 @@ def cloud_picture(
     light = _light(np.where(normals[:, 2:] > 0, -normals, normals))
     picture = np.full((height * width, 3), background, float)
     picture[there] = np.clip(light[:, None] * paint, 0, 1)[row]
-    return _bytes(picture.reshape(height // FINE, FINE, width // FINE, FINE, 3).mean((1, 3)))
+    return as_bytes(picture.reshape(height // FINE, FINE, width // FINE, FINE, 3).mean((1, 3)))
 
 
 def six_sides(
@@ -343,5 +343,6 @@ def _plane_normals(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.linalg.eigh(np.einsum("rki,rkj->rij", arms, arms))[1][..., 0]
 
 
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    return (255 * picture + 0.5).astype(np.uint8)
+def as_bytes(picture: np.ndarray) -> np.ndarray:
+    """A picture of numbers in [0, 1], clipped to them, as uint8."""
+    return (255 * np.clip(picture, 0, 1) + 0.5).astype(np.uint8)

@@ -18,7 +18,7 @@ from surfrecon.extract import marching_cubes
 from surfrecon.fields import Field
 from surfrecon.geometry import Mesh, PointCloud, Similarity
 from surfrecon.handles import without_small_handles
-from surfrecon.methods import METHODS, fitted, method_class, methods_for
+from surfrecon.methods import METHODS, fitted, given, method_class, methods_for
 from surfrecon.rendering import pixel_width
 from surfrecon.repair import MeshReport, inspect, supported, trim
 from surfrecon.run import Run
@@ -219,18 +219,16 @@ def estimate(scan: Scan, method: Any = "auto", resolution: int | None = None) ->
     """Time and memory on two cores: what the method foresees, and extraction; good to a factor of two."""
     _, method = named(method, scan)
     unit = scan.transformed(Similarity.fit(scan))
-    seconds, bytes = 0.0, 0
     if isinstance(unit, Views):
         points, pixels = foreseen_points(unit), int(unit.sizes.prod(axis=1).sum())
         seconds, bytes = SECONDS_PER_PIXEL * pixels, BYTES_PER_PIXEL * pixels
     else:
         points = unit = thinned(unit)
         seconds, bytes = SECONDS_PER_POINT * len(scan), BYTES_PER_POINT * len(scan)
-    given = lambda some: unit if isinstance(unit, some.accepts) else points
-    fit, most, finest = method.foresee(given(method))
+    fit, most, finest = method.foresee(given(method, unit, points))
     if method.starts_from is not None:
         first = method_class(method.starts_from[0])(**method.starts_from[1])
-        before = first.foresee(given(first))
+        before = first.foresee(given(first, unit, points))
         fit, most = fit + before[0], max(most, before[1])
     resolution = resolution or finest
     crossed = len(points) * (points.spacing() * resolution / 2) ** 2

@@ -17,8 +17,7 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
 from surfrecon.image_quality import as_float, psnr, ssim
 from surfrecon.photo_consistency import Consistency, photo_consistency
-from surfrecon.pictures import Scene, colormap, contact_sheet, save_png
-from surfrecon.stereo import neighbours
+from surfrecon.pictures import Scene, as_bytes, colormap, contact_sheet, save_png
 from surfrecon.views import Views, area_mean
 from surfrecon.visible import seen
 
@@ -104,8 +103,7 @@ def assess(
         InputError: renderings that don't match the views in number or size.
     """
     iou = None if views.masks is None else silhouette_iou(mesh, views)
-    partners = neighbours(views) if len(views) > 1 else []
-    agreement = photo_consistency(mesh, views) if any(len(row) for row in partners) and len(mesh.faces) else None
+    agreement = photo_consistency(mesh, views) if len(views) > 1 and len(mesh.faces) else None
     result: dict[str, Any] = {
         "silhouettes": None if iou is None else _spread("iou", iou, views.names),
         "photo_consistency": None,
@@ -175,7 +173,7 @@ def comparison(views: Views, renderings: Sequence[np.ndarray], path: Path | str,
         if rendering.shape != photograph.shape:
             raise InputError(f"the rendering of {views.names[view]} is {rendering.shape}, its photograph {photograph.shape}")
         difference = np.abs(as_float(rendering) - as_float(photograph)).mean(axis=2)
-        shown = (photograph, _bytes(as_float(rendering)), _bytes(colormap(difference / FULL_DIFFERENCE)))
+        shown = (photograph, as_bytes(as_float(rendering)), as_bytes(colormap(difference / FULL_DIFFERENCE)))
         tiles += [_fitted(image) for image in shown]
         mask = None if views.masks is None or not views.masks[view].any() else views.masks[view]
         labels += [views.names[view], f"rendering, {psnr(rendering, photograph, mask):.1f} dB", "difference"]
@@ -189,7 +187,3 @@ def comparison(views: Views, renderings: Sequence[np.ndarray], path: Path | str,
 def _fitted(image: np.ndarray) -> np.ndarray:
     factor = min(1.0, SHOWN_SIDE / max(image.shape[:2]))
     return area_mean(np.ascontiguousarray(image), [max(1, round(factor * side)) for side in image.shape[1::-1]])
-
-
-def _bytes(image: np.ndarray) -> np.ndarray:
-    return (255 * np.clip(image, 0, 1) + 0.5).astype(np.uint8)

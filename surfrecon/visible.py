@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from surfrecon.geometry import Mesh
-from surfrecon.pictures import BAND, Scene
+from surfrecon.pictures import BAND, Scene, as_bytes
 from surfrecon.views import Views
 
 
@@ -72,4 +72,4 @@ def painted(mesh: Mesh, views: Views, view: int, *, scene: Scene | None = None) 
     picture = np.zeros((*what.face.shape, 3))
     face = what.face[what.hit]
     picture[what.hit] = np.einsum("nk,nki->ni", what.weights[what.hit], mesh.colors[mesh.faces[face]])
-    return (255 * np.clip(picture, 0, 1) + 0.5).astype(np.uint8)
+    return as_bytes(picture)

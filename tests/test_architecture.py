@@ -29,7 +29,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "visible": {"views", "pictures", "geometry"},
     "image_quality": {"errors"},
     "photo_consistency": {"views", "visible", "pictures", "stereo", "geometry", "errors"},
-    "view_quality": {"views", "visible", "image_quality", "photo_consistency", "pictures", "stereo", "geometry", "errors"},
+    "view_quality": {"views", "visible", "image_quality", "photo_consistency", "pictures", "geometry", "errors"},
     "dtu": {"views", "metrics", "repair", "geometry", "errors"},
     "inverse_depth": {"ops"},
     "plane_sweep": {"views", "bounding", "inverse_depth", "ops"},

@@ -15,7 +15,7 @@ from torch.nn.functional import linear, normalize, relu
 
 from surfrecon import ops
 from surfrecon.fields.field import Field
-from surfrecon.fields.hash_grid import PART, HashGridField
+from surfrecon.fields.hash_grid import PART, REACH, HashGridField
 from surfrecon.rendering import BAND, Lattice, over, pixel_centers, pixel_rays, points, render, spherical_harmonics
 from surfrecon.views import Views
 
@@ -96,7 +96,7 @@ class RadianceField(Field):
 
     def lattice(self) -> Lattice:
         """A lattice of this surface as it is."""
-        lattice = Lattice(self.surface.start, reach=3 * self.surface.scale, device=self.inv_s.device)
+        lattice = Lattice(self.surface.start, reach=REACH[1] * self.surface.scale, device=self.inv_s.device)
         lattice.refresh(self.surface, self.inv_s)
         return lattice
 

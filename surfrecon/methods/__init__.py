@@ -42,6 +42,11 @@ def methods_for(scan: Scan) -> list[str]:
     return [name for name in METHODS if isinstance(scan, method_class(name).accepts)]
 
 
+def given(method: Any, scan: Scan, points: PointCloud | None) -> Scan:
+    """What a method gets of a scan: the scan, where it takes its kind, else the points that photographs agree on."""
+    return scan if isinstance(scan, method.accepts) else points
+
+
 def fitted(method: Any, unit: Scan, run: Run, points: PointCloud | None = None) -> Field:
     """A method's field of a scan in the unit frame, over the start that it asks for, if it asks for one.
 
@@ -49,12 +54,11 @@ def fitted(method: Any, unit: Scan, run: Run, points: PointCloud | None = None) 
         unit: the scan.
         points: that photographs agree on, for methods that take points only.
     """
-    given = lambda some: unit if isinstance(unit, some.accepts) else points
     if method.starts_from is None:
-        return method.fit(given(method), run)
+        return method.fit(given(method, unit, points), run)
     name, settings = method.starts_from
     first = method_class(name)(**settings)
     before = replace(run, folder=None, resume=False)  # checkpoints are the method's own; its start is made again
-    start = first.fit(given(first), before)
+    start = first.fit(given(first, unit, points), before)
     run.cut, run.stopped = run.cut or before.cut, before.stopped
-    return start if run.stopped else method.fit(given(method), run, start)
+    return start if run.stopped else method.fit(given(method, unit, points), run, start)

@@ -17,7 +17,7 @@ from surfrecon.fields.hash_grid import HashGridField
 from surfrecon.fields.radiance import Environment, RadianceField
 from surfrecon.ops import HashGrid, Samples, SdfNetwork
 from surfrecon.optimize import Adam, cosine, train, warmed
-from surfrecon.rendering import BAND, Lattice, Photographs, over, pixel_width, points, render
+from surfrecon.rendering import BAND, Photographs, over, pixel_width, points, render
 from surfrecon.run import Run
 from surfrecon.views import Views
 
@@ -47,8 +47,7 @@ class Fit:
         with run.stage("start"):
             self.photographs = Photographs(views, self.device)
             self.field = _untrained(settings, network, self.generator, start, len(views), self.photographs.masked)
-            surface = self.field.surface
-            self.lattice = Lattice(surface.start, reach=3 * surface.scale, device=self.device)
+            self.lattice = self.field.lattice()
         self.field.resolution = settings.extracted(self.pixel)
         with run.stage("fit"):
             rate = warmed(cosine(settings.rate, last=LAST * settings.rate, steps=settings.steps), WARM)

@@ -34,7 +34,7 @@ class Lattice:
     @torch.no_grad()
     def __init__(self, values: Values, *, reach: float, cells: int = CELLS, device: torch.device | str = "cpu"):
         """Args: reach: nodes with values beyond it, either side, keep them."""
-        self.cells, self.device = cells, torch.device(device)
+        self.cells = cells
         self.values = self._asked(values, torch.arange((cells + 1) ** 3, device=device)).view((cells + 1,) * 3)
         self.near = torch.nonzero(self.values.view(-1).abs() < reach)[:, 0]
         self.occupancy = Occupancy(cells, decay=0.0, device=device)
