@@ -249,9 +249,7 @@ def _plan(job: Job, scan: Scan, method: Any, choices: Choices, run: Run) -> dict
     return {"input": job.facts(scan), "settings": settings, "estimate": asdict(cost), "warnings": run.warnings}
 
 
-def _reconstruct(
-    job: Job, scan: Scan, method: Any, choices: Choices, run: Run, output: Output, known: dict[str, Any]
-) -> dict[str, Any]:
+def _reconstruct(job: Job, scan: Scan, method: Any, choices: Choices, run: Run, output: Output, known: dict[str, Any]) -> dict[str, Any]:
     """Do the work, write the files, and return the report."""
     from surfrecon import reconstruct
     from surfrecon.apps.console import to_json

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from surfrecon.geometry import PointCloud, merge
 from surfrecon.hull_surface import hull_surface
-from surfrecon.inverse_depth import FIT, fitted_planes, sampled
+from surfrecon.inverse_depth import FIT, carried, fitted_planes, sampled
 from surfrecon.plane_sweep import DepthMap
 from surfrecon.run import Run
 from surfrecon.stray_points import CONTRADICTED, crumbs, seen_through
@@ -71,7 +71,7 @@ def _stand_in(views: Views, confirmed: list[Tensor], cloud: PointCloud, pixel: f
     against = np.zeros(len(hull), int)
     for view, w in enumerate(confirmed):
         there, depth = views.project(view, hull.points)
-        found = sampled(w, there)
+        found = sampled(w, torch.as_tensor(there.T, dtype=w.dtype, device=w.device)).double().cpu().numpy()
         against += (found > 0) & (found * depth < 1 - DEPTH_AGREES)
     hull = hull[against < CONTRADICTED]
     toward = views.centres[:, None] - hull.points
@@ -90,53 +90,58 @@ def _agreed(views: Views, maps: list[DepthMap], view: int, partners: np.ndarray,
     w = maps[view].inverse_depth
     plane, solid = fitted_planes(w, (w > 0).float(), FIT)
     solid &= (w > 0) & ((plane[2] - w).abs() < DEPTH_AGREES / 2 * w)
-    row, column = (place.cpu().numpy() for place in torch.nonzero(solid, as_tuple=True))
-    a, b, c = plane[:, row, column].double().cpu().numpy()
-    pixels = np.stack([column + 0.5, row + 0.5], axis=1)
-    # The plane n . x = 1 in the camera's frame has inverse depth (x, y, 1) K^-T n: n = K^T (a, b, c - a x - b y).
-    slope = np.stack([a, b, c - a * pixels[:, 0] - b * pixels[:, 1]], axis=1) @ views.intrinsics[view]
-    normals = -slope / np.linalg.norm(slope, axis=1, keepdims=True) @ views.cam_from_world[view, :, :3]
-    points = _unproject(views, view, pixels, 1 / c)
-    total, votes = points.copy(), np.zeros(len(points), int)
+    row, column = torch.nonzero(solid, as_tuple=True)
+    a, b, c = plane[:, row, column]
+    pixels = torch.stack([column, row]) + 0.5
+    total, votes = _homogeneous(pixels) / c, torch.zeros_like(row)
     for other in partners:
-        there, _ = views.project(other, points)
+        there, _ = carried(views, view, other, pixels, c)
         found = sampled(maps[other].inverse_depth, there)
-        known = found > 0
-        theirs = _unproject(views, other, there[known], 1 / found[known])
-        back, depth = views.project(view, theirs)
-        with np.errstate(invalid="ignore"):
-            near = np.linalg.norm(back - pixels[known], axis=1) < REPROJECTION
-            near &= np.abs(depth * c[known] - 1) < DEPTH_AGREES
-        rows = np.flatnonzero(known)[near]
-        total[rows] += theirs[near]
-        votes[rows] += 1
+        back, depth = carried(views, other, view, there, found)
+        near = (found > 0) & ((back - pixels).norm(dim=0) < REPROJECTION) & ((depth * c - 1).abs() < DEPTH_AGREES)
+        total += torch.where(near, _homogeneous(back) * depth, 0)
+        votes += near
+    mean = total / (1 + votes)
     keep = votes >= (agreeing if len(partners) >= FEW else 1)
-    points = total / (1 + votes)[:, None]
-    keep &= (normals * (views.centres[view] - points)).sum(axis=1) > 0
+    # The plane n . x = 1 in the camera's frame has inverse depth (x, y, 1) K^-T n: n = K^T (a, b, c - a x - b y).
+    slope = torch.stack([a, b, c - a * pixels[0] - b * pixels[1]])
+    keep &= (slope * mean).sum(dim=0) > 0  # its front is seen
     if views.masks is not None:
-        keep[keep] = within_masks(views, points[keep])
-    score = maps[view].score[row, column].double().cpu().numpy()
+        keep &= _within_masks(views, view, mean[:2] / mean[2], 1 / mean[2])
     sure = torch.zeros_like(w)
     sure[row[keep], column[keep]] = w[row[keep], column[keep]]
+    score = maps[view].score[row, column] * votes / (1 + votes)
+    row, column, slope, mean, score = (item[..., keep].cpu().numpy() for item in (row, column, slope, mean, score))
+    inward = views.intrinsics[view].T @ slope.astype(float)
+    rotation = views.cam_from_world[view, :, :3]
     cloud = PointCloud(
-        points[keep],
-        normals=normals[keep],
-        colors=(views.images[view][row, column][keep] / 255).astype(np.float32),
-        scalars={"confidence": (score * votes / (1 + votes))[keep].astype(np.float32)},
-        origins=np.broadcast_to(views.centres[view], points.shape)[keep],
+        (np.linalg.inv(views.intrinsics[view]) @ mean.astype(float)).T @ rotation + views.centres[view],
+        normals=-(inward / np.linalg.norm(inward, axis=0)).T @ rotation,
+        colors=(views.images[view][row, column] / 255).astype(np.float32),
+        scalars={"confidence": score.astype(np.float32)},
+        origins=np.broadcast_to(views.centres[view], (len(row), 3)),
     )
     return cloud, sure
 
 
-def within_masks(views: Views, points: np.ndarray) -> np.ndarray:
-    """(N,) whether points project into the masks of all views but DISSENT of them; what is outside a frame isn't judged by it."""
-    against = np.zeros(len(points), int)
-    for view, mask in enumerate(views.masks):
-        pixels, _ = views.project(view, points)
-        with np.errstate(invalid="ignore"):
-            inside = ((pixels >= 0) & (pixels < views.sizes[view])).all(axis=1)
-        column, row = pixels[inside].astype(int).T
-        against[np.flatnonzero(inside)[~mask[row, column]]] += 1
+def _homogeneous(pixels: Tensor) -> Tensor:
+    """(3, N) of (2, N) pixel positions; times depth, such places are linear in points of space."""
+    return torch.cat([pixels, torch.ones_like(pixels[:1])])
+
+
+def _within_masks(views: Views, view: int, pixels: Tensor, w: Tensor) -> Tensor:
+    """(N,) whether points project into the masks of all views but DISSENT of them; what is outside a frame isn't judged by it.
+
+    Args:
+        pixels, w: (2, N) and (N,), as one view sees the points.
+    """
+    against = torch.zeros(len(w), dtype=torch.int32, device=w.device)
+    for other, mask in enumerate(views.masks):
+        column, row = carried(views, view, other, pixels, w)[0].nan_to_num(nan=-1.0).floor().long()
+        height, width = mask.shape
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        shown = torch.tensor(mask, device=w.device)[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        against += inside & ~shown
     return against <= DISSENT * len(views)
 
 
@@ -152,8 +157,3 @@ def _pixel_width(views: Views, maps: list[DepthMap]) -> float:
         if len(known):
             widths.append(1 / (float(known.median()) * views.intrinsics[view, 0, 0]))
     return float(np.median(widths)) if widths else 1.0
-
-
-def _unproject(views: Views, view: int, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    origins, directions = views.rays(view, pixels)
-    return origins + directions * (depth / (directions @ views.directions[view]))[:, None]

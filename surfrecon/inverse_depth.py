@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from surfrecon import ops
+from surfrecon.views import Views
 
 FIT = 5  # pixels along the window of the planes fitted to inverse depth
 LEAST_KNOWN = 10  # of the 25 pixels whose median counts: a lone pixel is none
@@ -58,11 +59,26 @@ def fitted_planes(w: Tensor, weight: Tensor, window: int) -> tuple[Tensor, Tenso
     return torch.stack([a, b, c]).float(), solid
 
 
-def sampled(w: Tensor, pixels: np.ndarray) -> np.ndarray:
-    """(N,) inverse depth at (N, 2) pixel positions, linear between pixels; 0 where one of the four isn't known."""
+def sampled(w: Tensor, pixels: Tensor) -> Tensor:
+    """(N,) inverse depth at (2, N) pixel positions, linear between pixels; 0 where one of the four isn't known."""
     height, width = w.shape
-    place = torch.as_tensor(np.nan_to_num(pixels, nan=-10.0), dtype=torch.float32, device=w.device)
-    grid = place * torch.tensor([2 / width, 2 / height], device=w.device) - 1
+    grid = torch.nan_to_num(pixels, nan=-10.0).T * torch.tensor([2 / width, 2 / height], device=w.device) - 1
     both = torch.stack([w, (w > 0).float()])[None]
     found, known = grid_sample(both, grid[None, None], mode="bilinear", padding_mode="zeros", align_corners=False)[0, :, 0]
-    return torch.where(known > 0.999, found, 0).double().cpu().numpy()
+    return torch.where(known > 0.999, found, 0)
+
+
+def carry(views: Views, reference: int, source: int) -> tuple[np.ndarray, np.ndarray]:
+    """(3, 3) and (3,) that take (x, y, 1) and inverse depth of the reference to the source's homogeneous pixel position."""
+    there, here = views.cam_from_world[source], views.cam_from_world[reference]
+    turn = there[:, :3] @ here[:, :3].T
+    shift = there[:, 3] - turn @ here[:, 3]
+    k = views.intrinsics[source]
+    return k @ turn @ np.linalg.inv(views.intrinsics[reference]), k @ shift
+
+
+def carried(views: Views, reference: int, source: int, pixels: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """(2, N) pixel positions in the source, NaN behind it, and depth (N,) there of what the reference sees at (2, N) with w (N,)."""
+    turn, shift = (torch.as_tensor(value, dtype=w.dtype, device=w.device) for value in carry(views, reference, source))
+    place = turn[:, :2] @ pixels + turn[:, 2:] + shift[:, None] * w
+    return torch.where(place[2] > 0, place[:2] / place[2], torch.nan), place[2] / w

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 
 from surfrecon import ops
 from surfrecon.bounding import Silhouettes
-from surfrecon.inverse_depth import smoothed
+from surfrecon.inverse_depth import carry, smoothed
 from surfrecon.views import Views
 
 MOST_PLANES = 256
@@ -118,7 +118,7 @@ class _Sweep:
         self.whole_from_crop = np.array([[1.0, 0, columns[0]], [0, 1, rows[0]], [0, 0, 1]])
         self.sources = []
         for source in sources:
-            turn, shift = _carry(views, view, source)
+            turn, shift = carry(views, view, source)
             numbers = (torch.as_tensor(value, dtype=torch.float32, device=device) for value in (turn @ self.whole_from_crop, shift))
             self.sources.append(ops.Source(*_grey(views, source, device), *numbers))
 
@@ -204,15 +204,6 @@ def _peak(scores: Tensor, guide: Tensor, offsets: Tensor, mask: Tensor, spacing:
     w = guide + float(offsets[0]) + place * float(offsets[1] - offsets[0])
     good &= w > 0
     return torch.where(good, w, 0), torch.where(good, best, 0)
-
-
-def _carry(views: Views, reference: int, source: int) -> tuple[np.ndarray, np.ndarray]:
-    """(3, 3) and (3,) that take (x, y, 1) and inverse depth of the reference to the source's homogeneous pixel position."""
-    there, here = views.cam_from_world[source], views.cam_from_world[reference]
-    turn = there[:, :3] @ here[:, :3].T
-    shift = there[:, 3] - turn @ here[:, 3]
-    k = views.intrinsics[source]
-    return k @ turn @ np.linalg.inv(views.intrinsics[reference]), k @ shift
 
 
 def _noise(grey: Tensor) -> float:

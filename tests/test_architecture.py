@@ -31,7 +31,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "photo_consistency": {"views", "visible", "pictures", "stereo", "geometry", "errors"},
     "view_quality": {"views", "visible", "image_quality", "photo_consistency", "pictures", "geometry", "errors"},
     "dtu": {"views", "metrics", "repair", "geometry", "errors"},
-    "inverse_depth": {"ops"},
+    "inverse_depth": {"ops", "views"},
     "plane_sweep": {"views", "bounding", "inverse_depth", "ops"},
     "fusion": {"views", "hull_surface", "inverse_depth", "plane_sweep", "stray_points", "thinning", *FOUNDATION},
     "stray_points": {"views"},

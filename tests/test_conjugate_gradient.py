@@ -1,6 +1,5 @@
 """Conjugate gradients against numpy's solve and theory."""
 
-
 import numpy as np
 import pytest
 import torch

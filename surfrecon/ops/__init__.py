@@ -16,7 +16,7 @@ from surfrecon.ops.choice import BACKENDS, OPS, backend_of, candidates, choices,
 from surfrecon.ops.hash_grid import HashGrid, SdfNetwork
 from surfrecon.ops.linear_map import LinearMap
 from surfrecon.ops.reference import STENCIL, SparseRows, box_sums, bspline_evaluate, bspline_weights, neus_alpha
-from surfrecon.ops.samples import Composite, Samples, box_interval
+from surfrecon.ops.samples import Composite, Samples, Surface, box_interval
 from surfrecon.ops.sphere_start import sphere_start
 from surfrecon.ops.sweep import Room, Source
 
@@ -35,6 +35,7 @@ __all__ = [
     "SdfNetwork",
     "Source",
     "SparseRows",
+    "Surface",
     "adam_step",
     "box_interval",
     "box_sums",
@@ -183,10 +184,19 @@ def neus_composite(
     return computed("neus_composite", [samples.t, samples.lengths, directions, sdf, gradient, color, inv_s], call)
 
 
-def march(occupied: Tensor, origins: Tensor, directions: Tensor, *, step: float | Tensor, jitter: Tensor, most: int) -> Samples:
-    """Samples of rays at regular steps through the box, those in occupied cells of a lattice (M, M, M)."""
+def march(
+    occupied: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    *,
+    step: float | Tensor,
+    jitter: Tensor,
+    most: int,
+    surface: Surface | None = None,
+) -> Samples:
+    """Samples of R rays at regular steps through the box, those in occupied cells of (M, M, M); of a surface only what the rays see of it."""
     backend = backend_of("march", origins, directions, jitter)
-    return backend.march(occupied, origins, directions, step=step, jitter=jitter, most=most)
+    return backend.march(occupied, origins, directions, step=step, jitter=jitter, most=most, surface=surface)
 
 
 def known_medians(values: Tensor, *, least: int) -> Tensor:

@@ -78,6 +78,22 @@ class Samples:
             )
 
 
+class Surface(NamedTuple):
+    """A surface as rays see it, by which samples are chosen.
+
+    Attributes:
+        values: (N, N, N) signed distance at the nodes of a lattice over the box, linear between them.
+        inv_s: sharpness of its logistic density, > 0, in 1 / unit length.
+        band: distance, unit frame, from which a sample tells nothing.
+        dark: 0 to 1: transmittance behind which nothing is seen.
+    """
+
+    values: Tensor
+    inv_s: float
+    band: float
+    dark: float
+
+
 class Composite(NamedTuple):
     """What rays gather from their samples.
 
@@ -129,7 +145,15 @@ def check_composite(
         raise InputError(f"anneal must be from 0 to 1, got {anneal}; 1 is NeuS without annealing")
 
 
-def check_march(occupied: Tensor, origins: Tensor, directions: Tensor, step: float | Tensor, jitter: Tensor, most: int) -> Tensor:
+def check_march(
+    occupied: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    step: float | Tensor,
+    jitter: Tensor,
+    most: int,
+    surface: Surface | None = None,
+) -> Tensor:
     """(R,) steps; InputError unless all have the shapes, dtypes and values that march takes."""
     if occupied.ndim != 3 or len(set(occupied.shape)) > 1 or not occupied.numel() or occupied.dtype != torch.bool:
         raise InputError(f"occupied must be (M, M, M) bool with M >= 1, got {tuple(occupied.shape)} {occupied.dtype}")
@@ -146,6 +170,13 @@ def check_march(occupied: Tensor, origins: Tensor, directions: Tensor, step: flo
         raise InputError("step must be > 0 (unit frame); take a fraction of a cell of the lattice")
     if most < 1:
         raise InputError(f"most must be >= 1 sample a ray, got {most}")
+    if surface is not None:
+        values = surface.values
+        if values.ndim != 3 or len(set(values.shape)) > 1 or len(values) < 2:
+            raise InputError(f"the values of a surface must be (N, N, N) with N >= 2, got {tuple(values.shape)}")
+        fits("the values of a surface", values, tuple(values.shape), origins)
+        if not (surface.inv_s > 0 and surface.band > 0 and 0 <= surface.dark <= 1):
+            raise InputError(f"a surface needs inv_s > 0, band > 0 and dark from 0 to 1, got {surface[1:]}")
     return step
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from surfrecon.ops import Samples, march, neus_composite, trilinear
+from surfrecon.ops import Samples, Surface, march, trilinear
 from surfrecon.rendering.rays import Rays
 from surfrecon.rendering.sampling import Occupancy, Values
-from surfrecon.rendering.volume import points
 
 CELLS = 192
 BAND = 5.0  # half the thickness of what rays see of a surface, in 1 / inv_s: beyond, its density is 3 % of its peak
@@ -71,16 +70,9 @@ class Lattice:
         return self._seen(rays, inv_s, (long / most).clamp(min=step), jitter)
 
     def _seen(self, rays: Rays, inv_s: Tensor, step: float | Tensor, jitter: Tensor) -> Samples:
-        found = march(self.occupancy.occupied, *rays, step=step, jitter=jitter, most=MOST_SAMPLES)
-        value, gradient = trilinear(self.values, points(found, *rays))
-        loose = LOOSE * inv_s
-        weights = neus_composite(found, rays.directions, value, gradient, torch.zeros_like(gradient), loose).weights
-        passed = torch.cat([weights.new_zeros(1, dtype=torch.float64), weights.double().cumsum(0)])
-        through = 1 - (passed[:-1] - passed[found.offsets[:-1]][found.ray_of()])
-        # By the field, not by the weights: those of a ray that grazes the surface are small, and leaving them out lets it swell.
-        keep = (value.abs() < BAND / loose) & (through > DARK)
-        counts = torch.cat([keep.new_zeros(1, dtype=torch.int64), keep.cumsum(0)])[found.offsets]
-        return Samples(found.t[keep], found.lengths[keep], counts)
+        loose = LOOSE * float(inv_s)
+        surface = Surface(self.values, loose, BAND / loose, DARK)
+        return march(self.occupancy.occupied, *rays, step=step, jitter=jitter, most=MOST_SAMPLES, surface=surface)
 
     def steepest(self, field) -> float:
         """The largest slope of a Field at the nodes next to its surface: measured there, not proven between them."""

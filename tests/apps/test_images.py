@@ -19,7 +19,7 @@ from surfrecon.metrics import compare
 from surfrecon.repair import inspect
 
 COARSE = ("--preset", "fast", "--resolution", 64)
-QUICK = '[neus2]\nsteps = 120\nrays = 1024\nlevels = 6\nlog2_entries = 14\n'
+QUICK = "[neus2]\nsteps = 120\nrays = 1024\nlevels = 6\nlog2_entries = 14\n"
 
 
 @pytest.fixture(scope="module")

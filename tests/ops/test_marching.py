@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from surfrecon import ops
 from surfrecon.errors import InputError
-from surfrecon.ops import Samples, box_interval, reference
+from surfrecon.ops import Samples, Surface, box_interval, reference
 
 MOST = 10_000
 
@@ -165,6 +165,33 @@ def test_moving_rays_have_samples_that_do_not_move(backend, generator):
     assert not found.t.requires_grad
 
 
+def ball(nodes: int, inv_s: float, *, dark: float = 0.01) -> Surface:
+    """Of radius 1/2, in whose band the density falls to 5 %."""
+    axis = torch.linspace(-1, 1, nodes)
+    values = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0) - 0.5
+    return Surface(values, inv_s, 5 / inv_s, dark)
+
+
+def test_rays_see_the_band_of_a_surface_up_to_where_nothing_gets_through(backend):
+    surface = ball(65, 60.0)
+    o, d = torch.tensor([[-2.0, 0, 0], [-2, 0.45, 0], [-2, 0.55, 0], [-2, 0.6, 0]]), torch.tensor([[1.0, 0, 0]]).expand(4, 3)
+    found = backend.march(torch.ones(8, 8, 8, dtype=torch.bool), o, d, step=0.01, jitter=torch.zeros(4), most=MOST, surface=surface)
+    straight, grazing, beside, beyond = found.t.split(found.counts.tolist())
+    assert straight.min() == pytest.approx(1.5 - 5 / 60, abs=0.011) and straight.max() < 1.6  # no far wall, nor the near one's inside
+    assert len(grazing) > 2 * len(straight)
+    assert len(beside) and (beside.mean() - 2).abs() < 0.01 and not len(beyond)
+    x = o.repeat_interleave(found.counts, 0) + found.t[:, None] * d.repeat_interleave(found.counts, 0)
+    assert ((x.norm(dim=1) - 0.5).abs() < 5 / 60 + 0.001).all()
+
+
+@pytest.mark.parametrize("inv_s", [20.0, 400.0])
+def test_kernel_sees_what_the_reference_sees_of_a_surface(inv_s, native, generator):
+    occupied, (o, d, jitter) = lattice(16, 0.7, generator), rays(3000, generator)
+    look = lambda of: of.march(occupied, o, d, step=0.004, jitter=jitter, most=300, surface=ball(65, inv_s))
+    found, wanted = (set(zip(item.ray_of().tolist(), item.t.tolist())) for item in (look(native), look(reference)))
+    assert len(found) > 2000 and len(found ^ wanted) < 2e-3 * len(wanted)  # float32 sums decide on the edge of being seen
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -178,6 +205,9 @@ def test_moving_rays_have_samples_that_do_not_move(backend, generator):
         ({"step": 0.0}, "step must be > 0"),
         ({"step": torch.nan}, "step must be > 0"),
         ({"most": 0}, "most must be >= 1 sample a ray, got 0"),
+        ({"surface": Surface(torch.zeros(4, 4, 3), 1.0, 1.0, 0.0)}, r"values of a surface must be \(N, N, N\).*got \(4, 4, 3\)"),
+        ({"surface": Surface(torch.zeros(4, 4, 4).double(), 1.0, 1.0, 0.0)}, "values of a surface must be .*float32.*got.*float64"),
+        ({"surface": Surface(torch.zeros(4, 4, 4), 0.0, 1.0, 0.0)}, "a surface needs inv_s > 0"),
     ],
 )
 def test_what_cannot_be_taken_is_named(changed, said, backend):
