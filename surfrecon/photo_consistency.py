@@ -77,7 +77,7 @@ def photo_consistency(
         mesh: world frame.
         views: two or more.
         patch: pixels along a patch, odd; every pixel is the middle of one.
-        partners: for each view the rows of its neighbours; None takes the PARTNERS best ones by angle.
+        partners: for each view the rows of its neighbours; None takes nearest_neighbours().
         longest_side: pixels.
         least_contrast: standard deviation of grey, in [0, 1], that the reference's patch must have.
     Raises:
@@ -87,7 +87,7 @@ def photo_consistency(
         raise InputError(f"a patch must be an odd number of pixels, 3 or more, got {patch}")
     if not len(mesh.faces):
         raise InputError("photographs can't be held against a mesh without faces")
-    partners = [row[:PARTNERS] for row in neighbours(views)] if partners is None else partners
+    partners = nearest_neighbours(views) if partners is None else partners
     if views.sizes.max() > longest_side:
         views = views.scaled(longest_side / views.sizes.max())
     comparer = _Comparer(mesh, views, patch, least_contrast)
@@ -112,6 +112,15 @@ def photo_consistency(
         textureless=plain / max(1, plain + total),
         names=views.names,
     )
+
+
+def nearest_neighbours(views: Views) -> list[np.ndarray]:
+    """For each view the PARTNERS whose cameras are nearest, of those that can be matched with it."""
+    result = []
+    for view, row in enumerate(neighbours(views)):
+        away = np.linalg.norm(views.centres[row] - views.centres[view], axis=1)
+        result.append(row[np.argsort(away, kind="stable")[:PARTNERS]])
+    return result
 
 
 def _upper_medians(count: int, pairs: np.ndarray, values: np.ndarray) -> np.ndarray:

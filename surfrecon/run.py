@@ -56,7 +56,7 @@ class Run:
         fingerprint: of what is computed; a checkpoint of another one is refused. reconstruct() sets it.
         cut: whether something was left out for want of time.
         stopped: whether a Stop has ended the fit early.
-        timings: stage -> seconds, filled as stages end.
+        timings: stage -> seconds of its own, filled as stages end.
         warnings: sentences a user should read, in order.
         facts: what the stages found out (noise, share of confident sides ...), for the report.
         kept: results of stages that later ones may want again.
@@ -94,13 +94,14 @@ class Run:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage (times of the same name add up) and announce it."""
+        """Time a stage without those inside of it (times of the same name add up), and announce it."""
         self.step(name)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), sum(self.timings.values())
         try:
             yield
         finally:
-            self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+            within = sum(self.timings.values()) - before
+            self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start - within
             log.debug("%s: %.2f s", name, self.timings[name])
 
     def step(self, stage: str, done: int = 0, total: int = 0, *, surface: Any = None, **facts: float) -> None:

@@ -154,8 +154,8 @@ def _spread(name: str, values: np.ndarray, names: Sequence[str]) -> dict[str, An
 def comparison(views: Views, renderings: Sequence[np.ndarray], path: Path | str, *, most: int = SHOWN) -> None:
     """Write a PNG with a row for each of some views: the photograph, the rendering, and where they differ.
 
-    Differences are means of the channels' absolute ones, dark violet for none, yellow from FULL_DIFFERENCE of the range; dB are counted
-    within the masks where there are some.
+    Differences are means of the channels' absolute ones, dark violet for none, yellow from FULL_DIFFERENCE of the range; they and dB are
+    counted within the masks where there are some.
 
     Args:
         views: the photographs.
@@ -172,10 +172,10 @@ def comparison(views: Views, renderings: Sequence[np.ndarray], path: Path | str,
         photograph, rendering = views.images[view], np.asarray(renderings[view])
         if rendering.shape != photograph.shape:
             raise InputError(f"the rendering of {views.names[view]} is {rendering.shape}, its photograph {photograph.shape}")
-        difference = np.abs(as_float(rendering) - as_float(photograph)).mean(axis=2)
+        mask = None if views.masks is None or not views.masks[view].any() else views.masks[view]
+        difference = np.abs(as_float(rendering) - as_float(photograph)).mean(axis=2) * (1 if mask is None else mask)
         shown = (photograph, as_bytes(as_float(rendering)), as_bytes(colormap(difference / FULL_DIFFERENCE)))
         tiles += [_fitted(image) for image in shown]
-        mask = None if views.masks is None or not views.masks[view].any() else views.masks[view]
         labels += [views.names[view], f"rendering, {psnr(rendering, photograph, mask):.1f} dB", "difference"]
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     strip = max(LABEL_STRIP[0], round(LABEL_STRIP[1] * height))

@@ -19,7 +19,7 @@ from surfrecon.fields.hash_grid import PART, REACH, HashGridField
 from surfrecon.rendering import BAND, Lattice, over, pixel_centers, pixel_rays, points, render, spherical_harmonics
 from surfrecon.views import Views
 
-SAMPLES_SHOWN = 16  # of a ray straight onto the surface, in photographs
+SAMPLES_SHOWN = 8  # of a ray straight onto the surface, in photographs
 RAYS_SHOWN = 2**14
 SRGB_KNEE, SRGB_LINEAR, SRGB_OFFSET, SRGB_POWER = 0.04045, 12.92, 0.055, 2.4  # IEC 61966-2-1
 

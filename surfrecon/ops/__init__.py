@@ -194,7 +194,7 @@ def march(
     most: int,
     surface: Surface | None = None,
 ) -> Samples:
-    """Samples of R rays at regular steps through the box, those in occupied cells of (M, M, M); of a surface only what the rays see of it."""
+    """Samples of rays at regular steps through the box, those in occupied cells (M, M, M); of a surface only what rays see of it."""
     backend = backend_of("march", origins, directions, jitter)
     return backend.march(occupied, origins, directions, step=step, jitter=jitter, most=most, surface=surface)
 

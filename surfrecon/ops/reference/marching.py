@@ -30,9 +30,10 @@ def march(
     """Samples at regular steps through the box, those in occupied cells.
 
     A ray enters the box at t0, or begins in it at t0 = 0. Of the intervals from t0 + (k + jitter) step to t0 + (k + 1 + jitter) step, with
-    k = 0, 1 ..., it has those whose middle is in the box and in an occupied cell. With a surface it keeps of these the ones in its band before
-    which more than `dark` gets through: by the field, not by their weights, for those of a ray that grazes the surface are small, and
-    leaving them out would let it swell.
+    k = 0, 1 ..., it has those whose middle is in the box and in an occupied cell.
+
+    With a surface it keeps of these the ones in its band before which more than `dark` gets through: by the field, not by their weights,
+    for those of a ray that grazes the surface are small, and leaving them out would let it swell.
 
     Args:
         occupied: (M, M, M) bool.
