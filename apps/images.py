@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ EXAMPLES = """
 PROG photos -o mesh.glb
 PROG photos -o mesh.ply --masks photos/masks --longest-side 1200
 PROG photos -o mesh.ply --hold-out 8
+PROG frames -o mesh.glb
 PROG photos -o mesh.ply --dry-run
 PROG photos -o mesh.ply --resume
 """
@@ -27,7 +31,8 @@ SHOWN = 4  # views of which the run's folder gets a picture
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="IN", help="folder of photographs with their cameras, or its camera file")
+    where = "folder of photographs with their cameras, or its camera file; or a folder of such folders, frame_000, frame_001 ..."
+    parser.add_argument("folder", type=Path, metavar="IN", help=where)
     what = job.add_options(parser, METHODS)
     what.add_argument("--masks", type=Path, metavar="DIR", help="masks, bright on the object (default: those in IN, else alpha)")
     what.add_argument("--longest-side", type=whole(32), metavar="N", help="scale larger photographs down to N pixels")
@@ -36,6 +41,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from surfrecon.io.views import frame_folders
+
+    frames = frame_folders(options.folder)
+    if frames:
+        sequence(frames, options)
+    else:
+        job.work(one(options), options)
+
+
+def one(options: argparse.Namespace) -> job.Job:
+    """The job for one folder of photographs."""
     from surfrecon.io import TEXTURED_WRITERS
 
     held: list[Views] = []  # what read() keeps for more()
@@ -57,17 +73,39 @@ def run(options: argparse.Namespace) -> None:
         from surfrecon.io import write_mesh, write_textured
         from surfrecon.texture import textured
 
-        if not wanted:
-            write_mesh(result.mesh, file)
-            return
-        with run.stage("texture"):
+        if wanted:
             write_textured(textured(result.mesh, result.scan, run=run), file)
+        else:
+            write_mesh(result.mesh, file)
 
     def more(result: Reconstruction, run: Run, folder: Path) -> dict[str, Any]:
         with run.stage("compare"):
             return quality(result, held[0] if held else None, folder)
 
-    job.work(job.Job([options.folder], METHODS[0], read, view_facts, write, more), options)
+    return job.Job([options.folder], METHODS[0], read, view_facts, write, more)
+
+
+def sequence(frames: Sequence[Path], options: argparse.Namespace) -> None:
+    """A mesh for each frame, OUT_000, OUT_001 ...; each but the first from what the frame before came to.
+
+    Resumed, it leaves finished frames alone, and begins anew with the first that isn't.
+    """
+    if options.masks or isinstance(options.hold_out, Path):
+        raise InputError("the frames of a sequence have their masks in their own folders, and what is held out is every Nth of each frame")
+    before = None
+    for number, folder in enumerate(frames):
+        own = copy(options)
+        own.folder, own.output = folder, options.output.with_stem(f"{options.output.stem}_{number:03d}")
+        output = job.Output(own.output)
+        own.resume = options.resume and output.unfinished()
+        if options.resume and not own.resume and output.report.exists():
+            print(f"{folder}: {output.mesh} is finished", file=sys.stderr)
+            continue
+        print(f"{folder}: frame {number + 1} of {len(frames)}", file=sys.stderr)
+        report, before = job.done(one(own), own, before)
+        job.tell(report, own)
+        if options.dry_run:
+            return
 
 
 def every_or_folder(text: str) -> int | Path:

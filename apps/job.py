@@ -51,6 +51,13 @@ class Output:
     def settings(self) -> Path:
         return self.folder / "settings.toml"
 
+    def unfinished(self) -> bool:
+        """Whether an interrupted run has left checkpoints."""
+        from surfrecon.checkpoints import Checkpoints
+        from surfrecon.run import Run
+
+        return Checkpoints(Run(folder=self.folder)).exist()
+
 
 @dataclass(frozen=True)
 class Job:
@@ -100,12 +107,35 @@ def add_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> argp
 
 def work(job: Job, options: argparse.Namespace) -> None:
     """Do a job, from the options to the files and what is said of them."""
+    report, _ = done(job, options)
+    tell(report, options)
+
+
+def tell(report: dict[str, Any], options: argparse.Namespace) -> None:
+    """Say on stdout what a job came to; of one that was interrupted, on stderr, how it goes on."""
+    from surfrecon.apps.console import print_json, print_lines
+    from surfrecon.apps.report import plan_lines, report_lines
+    from surfrecon.run import Stop
+
+    if options.json:
+        print_json(report)
+    else:
+        print_lines(plan_lines(report) if options.dry_run else report_lines(report))
+    if report.get("interrupted"):
+        raise Stop(f"interrupted; {report['files'][0]} is the best so far, and --resume continues the run")
+
+
+def done(job: Job, options: argparse.Namespace, before: Reconstruction | None = None) -> tuple[dict[str, Any], Reconstruction | None]:
+    """Do a job: the report and what was reconstructed; of a dry run the plan and nothing.
+
+    Args:
+        before: what the frame before came to, if this is the next one of a sequence.
+    """
     started = time.perf_counter()
 
-    from surfrecon.apps.console import Progress, print_json, print_lines
+    from surfrecon.apps.console import Progress
     from surfrecon.apps.machine import chosen_device
-    from surfrecon.apps.report import plan_lines, report_lines
-    from surfrecon.run import Run, Stop
+    from surfrecon.run import Run
 
     output = Output(options.output)
     method, choices = _checked(job, options, output)
@@ -118,15 +148,9 @@ def work(job: Job, options: argparse.Namespace) -> None:
             with run.stage("read"):
                 scan = job.read()
             plan = _plan(job, scan, method, choices, run)
-            report = None
-            if not options.dry_run:
-                report = _reconstruct(job, scan, method, choices, run, output, {"command": options.command, **plan})
-    if options.json:
-        print_json(report or plan)
-    else:
-        print_lines(report_lines(report) if report else plan_lines(plan))
-    if run.stopped:
-        raise Stop(f"interrupted; {output.mesh} is the best so far, and --resume continues the run")
+            if options.dry_run:
+                return plan, None
+            return _reconstruct(job, scan, method, choices, run, output, {"command": options.command, **plan}, before)
 
 
 def check_mesh_file(file: Path, shown: Path) -> None:
@@ -186,8 +210,6 @@ def _checked(job: Job, options: argparse.Namespace, output: Output) -> tuple[Any
     """Method and choices, after everything that can be refused before the scan is read."""
     from surfrecon import io, ops
     from surfrecon.apps.files import check_output
-    from surfrecon.checkpoints import Checkpoints
-    from surfrecon.run import Run
     from surfrecon.settings import read_choices, resolve
 
     taken = (output.mesh, output.sheet, output.report)
@@ -197,7 +219,7 @@ def _checked(job: Job, options: argparse.Namespace, output: Output) -> tuple[Any
         raise InputError(f"{output.folder} is in the way of the run's folder; move it, or name another file with -o")
     if output.folder.exists() and not os.access(output.folder, os.W_OK | os.X_OK):
         raise InputError(f"no permission to write into the run's folder {output.folder}; change that, or name another file with -o")
-    if Checkpoints(Run(folder=output.folder)).exist() and not (options.resume or options.overwrite):
+    if output.unfinished() and not (options.resume or options.overwrite):
         left = f"{output.folder} holds checkpoints of an interrupted run"
         raise InputError(f"{left}; add --resume to continue it, or --overwrite to start again")
     inputs = [file.resolve() for file in job.inputs]
@@ -249,8 +271,17 @@ def _plan(job: Job, scan: Scan, method: Any, choices: Choices, run: Run) -> dict
     return {"input": job.facts(scan), "settings": settings, "estimate": asdict(cost), "warnings": run.warnings}
 
 
-def _reconstruct(job: Job, scan: Scan, method: Any, choices: Choices, run: Run, output: Output, known: dict[str, Any]) -> dict[str, Any]:
-    """Do the work, write the files, and return the report."""
+def _reconstruct(
+    job: Job,
+    scan: Scan,
+    method: Any,
+    choices: Choices,
+    run: Run,
+    output: Output,
+    known: dict[str, Any],
+    before: Reconstruction | None,
+) -> tuple[dict[str, Any], Reconstruction]:
+    """Do the work, write the files, and return the report and the result."""
     from surfrecon import reconstruct
     from surfrecon.apps.console import to_json
     from surfrecon.apps.files import staged
@@ -260,7 +291,7 @@ def _reconstruct(job: Job, scan: Scan, method: Any, choices: Choices, run: Run, 
     from surfrecon.settings import to_toml
 
     wanted = {"resolution": choices.resolution, "open": choices.open, "sharp": choices.sharp}
-    result: Reconstruction = reconstruct.reconstruct(scan, method, **wanted, run=run)
+    result: Reconstruction = reconstruct.reconstruct(scan, method, **wanted, run=run, before=before)
     sheet = result.sheet if result.sheet is not None and len(result.sheet.faces) else None
     if result.sheet is not None and sheet is None:
         run.warn("no part of the surface lies near the scan, so there is no open surface to write")
@@ -283,4 +314,4 @@ def _reconstruct(job: Job, scan: Scan, method: Any, choices: Choices, run: Run, 
         output.sheet.unlink(missing_ok=True)  # of the result that this one replaces
     if not run.stopped:
         Checkpoints(run).clear()
-    return report
+    return report, result

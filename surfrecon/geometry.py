@@ -116,6 +116,10 @@ class Similarity:
         """(N, 3) directions in the target frame; lengths are kept."""
         return np.asarray(vectors, float) @ self.rotation.T
 
+    def after(self, first: Similarity) -> Similarity:
+        """The map that does another first, then this."""
+        return Similarity(self.scale * first.scale, self.points(first.translation[None])[0], self.rotation @ first.rotation)
+
     def inverse(self) -> Similarity:
         rotation = self.rotation.T
         return Similarity(1 / self.scale, -(rotation @ self.translation) / self.scale, rotation)

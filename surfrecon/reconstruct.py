@@ -21,6 +21,7 @@ from surfrecon.handles import without_small_handles
 from surfrecon.methods import METHODS, fitted, given, method_class, methods_for
 from surfrecon.rendering import pixel_width
 from surfrecon.repair import MeshReport, inspect, supported, trim
+from surfrecon.rigid_motion import rigid_motion
 from surfrecon.run import Run
 from surfrecon.sharpen import sharpen
 from surfrecon.stereo import stereo_cloud
@@ -90,6 +91,7 @@ def reconstruct(
     open: bool | None = None,
     sharp: bool = False,
     run: Run | None = None,
+    before: Reconstruction | None = None,
 ) -> Reconstruction:
     """The closed surface of a scan or of photographs, in their own frame.
 
@@ -100,6 +102,7 @@ def reconstruct(
         open: whether to give the trimmed sheet as well; None judges by the share of the surface that nobody scanned.
         sharp: whether to move vertices onto sharp edges and corners where the scan has some.
         run: device, seed, progress, budget of time, checkpoints.
+        before: of photographs, the result of the frame before, if they are the next of a sequence: it takes a fraction of the time then.
     Raises:
         InputError: the scan can't be used, or isn't that of the run to resume. SurfreconError: the fit failed.
     """
@@ -112,7 +115,14 @@ def reconstruct(
     unit_from_world = Similarity.fit(scan)
     unit = scan.transformed(unit_from_world)
     points = surface_points(unit, run)
-    field = fitted(method, unit, run, points)
+    earlier = None
+    if before is not None and before.method == name:
+        target_from_unit = as_before(before, unit_from_world, points, run)
+        moved = points.transformed(target_from_unit)
+        if np.abs(moved.points).max() < 1:  # else it has grown out of its box, and is fitted in a new one
+            unit_from_world, earlier = target_from_unit.after(unit_from_world), before.field
+            unit, points = scan.transformed(unit_from_world), moved
+    field = fitted(method, unit, run, points, earlier)
     resolution = resolution or field.resolution or resolution_for(points)
     if (run.cut or run.stopped) and field.resolution:
         resolution = min(resolution, field.resolution)
@@ -154,6 +164,18 @@ def named(method: Any, scan: Scan) -> tuple[str, Any]:
     if not isinstance(scan, (*method.accepts, Views)):  # of photographs, methods for points get the points that these agree on
         raise InputError(f"{name} reconstructs from photographs; for points choose one of {', '.join(methods_for(scan))}")
     return name, method
+
+
+def as_before(before: Reconstruction, unit_from_world: Similarity, points: PointCloud, run: Run) -> Similarity:
+    """What takes the points in a frame of their own to that of the frame before, so that the object is where it was then."""
+    then = before.mesh.vertices
+    with run.stage("motion"):
+        motion = rigid_motion(unit_from_world.points(then), points, seed=run.seed)  # of the object, in the points' frame
+    angle = np.degrees(np.arccos(np.clip((np.trace(motion.rotation) - 1) / 2, -1, 1)))
+    middle = unit_from_world.points(then.mean(axis=0, keepdims=True))
+    shift = np.linalg.norm(motion.points(middle) - middle) / unit_from_world.scale
+    run.facts["motion"] = {"degrees": float(angle), "shift": float(shift)}
+    return before.unit_from_world.after(unit_from_world.inverse()).after(motion.inverse())
 
 
 def surface_points(unit: Scan, run: Run) -> PointCloud:

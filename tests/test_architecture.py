@@ -31,6 +31,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "photo_consistency": {"views", "visible", "pictures", "stereo", "geometry", "errors"},
     "view_quality": {"views", "visible", "image_quality", "photo_consistency", "pictures", "geometry", "errors"},
     "dtu": {"views", "metrics", "repair", "geometry", "errors"},
+    "rigid_motion": FOUNDATION,
     "inverse_depth": {"ops", "views"},
     "plane_sweep": {"views", "bounding", "inverse_depth", "ops"},
     "fusion": {"views", "hull_surface", "inverse_depth", "plane_sweep", "stray_points", "thinning", *FOUNDATION},
@@ -67,7 +68,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "settings": {"methods", *FOUNDATION},
     "reconstruct": {
         *("views", "stereo", "appearance", "rendering", "methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen"),
-        *("thinning", *FOUNDATION),
+        *("thinning", "rigid_motion", *FOUNDATION),
     },
 }
 OPTIONAL = {"open3d", "pycolmap", "xatlas", "pye57", "networkx", "lxml", "tinycudann", "nerfacc", "viser"}

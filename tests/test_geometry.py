@@ -131,6 +131,8 @@ def test_similarity_equals_its_matrix():
     homogeneous = np.column_stack([points, np.ones(50)]) @ target_from_source.matrix().T
     np.testing.assert_allclose(target_from_source.points(points), homogeneous[:, :3], atol=1e-14)
     np.testing.assert_allclose(target_from_source.matrix() @ target_from_source.inverse().matrix(), np.eye(4), atol=1e-14)
+    other = Similarity(2.0, [-1, 0, 5], rotation().T)
+    np.testing.assert_allclose(target_from_source.after(other).matrix(), target_from_source.matrix() @ other.matrix(), atol=1e-14)
 
 
 @pytest.mark.parametrize("turn", [np.eye(3), rotation()], ids=["upright", "turned"])

@@ -1,7 +1,8 @@
 """The methods by name, loaded on use: 'module:Class'. A class is its settings; fit() is its behaviour.
 
 Each has `PRESETS`, the kinds of scans that it `accepts`, `starts_from` (a method and its settings whose field it starts from, or None),
-fit(scan, run, start) and foresee(scan), the time and memory that a fit will take.
+fit(scan, run, start) and foresee(scan), the time and memory that a fit will take. One that `follows` fits the next frame of a sequence
+sooner when it gets its own field of the frame before: fit(scan, run, start, before).
 """
 
 from __future__ import annotations
@@ -47,18 +48,22 @@ def given(method: Any, scan: Scan, points: PointCloud | None) -> Scan:
     return scan if isinstance(scan, method.accepts) else points
 
 
-def fitted(method: Any, unit: Scan, run: Run, points: PointCloud | None = None) -> Field:
+def fitted(method: Any, unit: Scan, run: Run, points: PointCloud | None = None, before: Field | None = None) -> Field:
     """A method's field of a scan in the unit frame, over the start that it asks for, if it asks for one.
 
     Args:
         unit: the scan.
         points: that photographs agree on, for methods that take points only.
+        before: the method's field of the frame before, where the object is in the same place.
     """
     if method.starts_from is None:
         return method.fit(given(method, unit, points), run)
     name, settings = method.starts_from
     first = method_class(name)(**settings)
-    before = replace(run, folder=None, resume=False)  # checkpoints are the method's own; its start is made again
-    start = first.fit(given(first, unit, points), before)
-    run.cut, run.stopped = run.cut or before.cut, before.stopped
-    return start if run.stopped else method.fit(given(method, unit, points), run, start)
+    aside = replace(run, folder=None, resume=False)  # checkpoints are the method's own; its start is made again
+    start = first.fit(given(first, unit, points), aside)
+    run.cut, run.stopped = run.cut or aside.cut, aside.stopped
+    if run.stopped:
+        return start
+    known = {"before": before} if method.follows and before is not None else {}
+    return method.fit(given(method, unit, points), run, start, **known)

@@ -69,6 +69,7 @@ class GridPull:
     }
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
     starts_from: ClassVar[tuple[str, dict[str, Any]] | None] = None
+    follows: ClassVar[bool] = False
 
     def fit(self, scan: PointCloud, run: Run, start: Field | None = None) -> Field:
         """The scan's signed distance as a GridField, or as a TrilinearField by the paper's objective.

@@ -70,6 +70,7 @@ class HashSdf:
     }
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
     starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {"cells_per_spacing": 0.5, "rounds": 2, "iterations": 30})
+    follows: ClassVar[bool] = False
 
     def fit(self, scan: PointCloud, run: Run, start: GridField | None = None) -> Field:
         """The scan's signed distance as a HashGridField over the start.

@@ -34,6 +34,7 @@ class NeuS2:
 
     Attributes:
         steps: of Adam.
+        following: of these, share that the next frame of a sequence takes.
         rays: of a step.
         samples: of a ray, in the band around the surface.
         levels: of the hash grid, from `base` to `finest`.
@@ -51,6 +52,7 @@ class NeuS2:
     """
 
     steps: int = 1200
+    following: float = 0.125
     rays: int = 4096
     samples: int = 8
     levels: int = 8
@@ -74,14 +76,16 @@ class NeuS2:
     }
     accepts: ClassVar[tuple[type, ...]] = (Views,)
     starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {})
+    follows: ClassVar[bool] = True
 
-    def fit(self, scan: Views, run: Run, start: GridField | None = None) -> RadianceField:
+    def fit(self, scan: Views, run: Run, start: GridField | None = None, before: RadianceField | None = None) -> RadianceField:
         """The views' signed distance and colours over the start.
 
         Args:
             scan: in the unit frame.
             run: surroundings.
             start: a signed distance of the same object.
+            before: of the frame before: the new field begins with its features and colours.
         Raises:
             InputError: there is no start.
         """
@@ -92,7 +96,7 @@ class NeuS2:
         if start is None:
             raise InputError("neus2 needs a surface to start from; reconstruct() fits one with gridpull")
         with torch.no_grad():
-            return Fit(self, scan, start, run).field
+            return Fit(self, scan, start, run, before).field
 
     def network(self, pixel: float) -> SdfNetwork:
         """The layout for photographs whose pixels cover so much of the object, unit frame."""

@@ -39,35 +39,38 @@ SKY = HashGrid(levels=6, features=2, base=4, finest=64, log2_entries=15)
 class Fit:
     """One training."""
 
-    def __init__(self, settings: NeuS2, views: Views, start: Field, run: Run):
-        self.settings, self.run, self.device = settings, run, run.torch_device()
+    def __init__(self, settings: NeuS2, views: Views, start: Field, run: Run, before: RadianceField | None = None):
+        self.settings, self.run, self.device, self.fresh = settings, run, run.torch_device(), before is None
+        self.steps = settings.steps if self.fresh else max(1, round(settings.following * settings.steps))
         self.generator = run.generator()
         self.pixel = pixel_width(views)
         network = settings.network(self.pixel)
         with run.stage("start"):
             self.photographs = Photographs(views, self.device)
             self.field = _untrained(settings, network, self.generator, start, len(views), self.photographs.masked)
+            if before is not None:
+                _take_over(self.field, before)
             self.lattice = self.field.lattice()
         self.field.resolution = settings.extracted(self.pixel)
         with run.stage("fit"):
-            rate = warmed(cosine(settings.rate, last=LAST * settings.rate, steps=settings.steps), WARM)
+            rate = warmed(cosine(settings.rate, last=LAST * settings.rate, steps=self.steps), WARM)
             parameters = {name: p for name, p in self.field.named_parameters() if settings.exposure or name != "gains"}
             factors = {name: NETWORK_RATE for name in parameters if not name.endswith("table")} | {"gains": GAIN_RATE}
             descent = Adam(self._loss, parameters, rate=rate, factors={name: factors[name] for name in factors if name in parameters})
-            tell = lambda done, loss: run.step("fit", done, settings.steps, surface=self.field, loss=loss)
-            train(descent, steps=settings.steps, run=run, generator=self.generator, stride=REFILL, reserve=FINISH_SECONDS, on_step=tell)
-        self._progress(settings.steps)
+            tell = lambda done, loss: run.step("fit", done, self.steps, surface=self.field, loss=loss)
+            train(descent, steps=self.steps, run=run, generator=self.generator, stride=REFILL, reserve=FINISH_SECONDS, on_step=tell)
+        self._progress(self.steps)
         self.field.requires_grad_(False)
         self.lattice.refresh(self.field.surface, self.field.inv_s)
         self.field.lipschitz = self.lattice.steepest(self.field.surface)
 
     def _progress(self, step: int) -> None:
         """Sharpness and levels as they are at a step."""
-        settings, done = self.settings, min(1.0, step / max(1, self.settings.steps))
+        settings, done = self.settings, min(1.0, step / max(1, self.steps))
         width = self.pixel * settings.blunt * (settings.sharp / settings.blunt) ** done
         self.field.inv_s.fill_(1 / width)
         levels = self.field.surface.network.grid.levels
-        active = levels * (0.5 + 0.5 * done / RAMP)
+        active = levels * (0.5 + 0.5 * done / RAMP) if self.fresh else levels
         shares = (active - torch.arange(levels, device=self.device)).clamp(0, 1)
         self.field.surface.mask = None if active >= levels else shares
 
@@ -121,6 +124,16 @@ class Fit:
         direction = torch.nn.functional.normalize(torch.randn(x[some].shape, generator=self.generator, device=self.device), dim=1)
         _, other, _ = self.field.surface.with_features(x[some] + self.pixel * direction)
         return (other - gradient[some]).square().sum(1).mean()
+
+
+def _take_over(field: RadianceField, before: RadianceField) -> None:
+    """Begin with the features and colours of the frame before; the distance is the start's."""
+    for name, parameter in before.named_parameters():
+        own = field.get_parameter(name)
+        if own.shape == parameter.shape:  # exposures are of as many photographs
+            own.copy_(parameter)
+    field.surface.weights[-1][0] = 0
+    field.surface.biases[-1][0] = 0
 
 
 def _untrained(settings: NeuS2, network: SdfNetwork, generator: torch.Generator, start: Field, views: int, masked: bool) -> RadianceField:

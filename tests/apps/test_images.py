@@ -8,6 +8,7 @@ import pytest
 import trimesh
 
 from surfrecon.data_tools.cameras import cameras_around
+from surfrecon.data_tools.motion import Motion
 from surfrecon.data_tools.scanner import directions_around
 from surfrecon.data_tools.shapes import mesh_of, named
 from surfrecon.data_tools.textures import stone
@@ -107,3 +108,42 @@ def test_folder_without_cameras_and_points_for_photographs_are_refused(surfrecon
     assert "no cameras" in surfrecon("images", tmp_path / "empty", "-o", tmp_path / "mesh.ply").err
     ended = surfrecon("scan", sphere.file, "-o", tmp_path / "mesh.ply", "--method", "neus2")
     assert ended.code == 2 and "photographs" in ended.err
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory) -> tuple[Path, list[Mesh]]:
+    """Photographs of a blob that turns and bends, in frame_0 and frame_1, and its meshes."""
+    folder = tmp_path_factory.mktemp("moving") / "frames"
+    folder.mkdir()
+    still = mesh_of(named("blob"), 96)
+    motion, texture = Motion.of(still), stone(still.bounds(), 0)
+    meshes = [motion.mesh(still, t) for t in (0.0, 0.15)]
+    cameras = cameras_around(np.concatenate([mesh.vertices for mesh in meshes]), directions_around(14), size=(96, 96))
+    for number, mesh in enumerate(meshes):
+        write_views(render(mesh, cameras, texture=texture, rest=still.vertices, samples=2).views, folder / f"frame_{number}")
+    (folder.parent / "quick.toml").write_text(QUICK)
+    return folder, meshes
+
+
+def test_frames_of_a_sequence_get_a_mesh_each_the_later_ones_from_the_one_before(moving, surfrecon, tmp_path):
+    folder, meshes = moving
+    settings = "--settings", folder.parent / "quick.toml"
+    ended = surfrecon("images", folder, "-o", tmp_path / "mesh.ply", *settings)
+    assert ended.code == 0, ended.err
+    for number, truth in enumerate(meshes):
+        mesh = read_mesh(tmp_path / f"mesh_{number:03d}.ply")
+        against = compare(mesh, truth, samples=3000)
+        assert inspect(mesh).solid and against.distance < 0.005 * against.diagonal
+    report = json.loads((tmp_path / "mesh_001.run" / "report.json").read_text())
+    assert 3 < report["facts"]["motion"]["degrees"] < 9  # 0.15 of 0.6 radians, and it twists
+    first = json.loads((tmp_path / "mesh_000.run" / "report.json").read_text())
+    assert "motion" not in first["facts"] and report["timings"]["fit"] < first["timings"]["fit"] / 2
+    (tmp_path / "mesh_001.run" / "report.json").unlink()
+    (tmp_path / "mesh_001.ply").unlink()
+    again = surfrecon("images", folder, "-o", tmp_path / "mesh.ply", *settings, "--resume")
+    assert again.code == 0 and "mesh_000.ply is finished" in again.err and (tmp_path / "mesh_001.ply").exists()
+
+
+def test_masks_of_frames_lie_in_their_folders(moving, surfrecon, tmp_path):
+    ended = surfrecon("images", moving[0], "-o", tmp_path / "mesh.ply", "--masks", moving[0] / "frame_0")
+    assert ended.code == 2 and "masks in their own folders" in ended.err and not list(tmp_path.iterdir())

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from surfrecon.errors import InputError
+from surfrecon.io.views.folders import in_order
 from surfrecon.io.views.shots import load
 from surfrecon.pose_check import check_poses
 from surfrecon.views import Views
@@ -27,18 +29,29 @@ FORMATS = {  # in order of preference where a folder holds several
 }
 
 
+def cameras_in(path: Path) -> dict[str, tuple[ModuleType, Path]]:
+    """What a folder, or the file named, holds of cameras: by the format's name its module and the place that it would read."""
+    modules = {name: import_module(f"{__name__}.{name}") for name in FORMATS}
+    places = {name: module.find(path) for name, module in modules.items()}
+    return {name: (modules[name], place) for name, place in places.items() if place is not None}
+
+
+def frame_folders(path: Path) -> list[Path]:
+    """The frames of a sequence, in order: folders with cameras and a number at the end of their names, in a folder that has none."""
+    if not path.is_dir() or cameras_in(path):
+        return []
+    numbered = [folder for folder in path.iterdir() if folder.is_dir() and folder.name[-1:].isdecimal()]
+    folders = sorted((folder for folder in numbered if cameras_in(folder)), key=in_order)
+    return folders if len(folders) > 1 else []
+
+
 def read(path: Path, masks: Path | None, longest_side: int | None, check: bool) -> Views:
     """See surfrecon.io.read_views, which names the path in front of every error."""
     if longest_side is not None and longest_side < 1:
         raise InputError(f"longest_side must be at least 1 pixel, got {longest_side}")
     if masks is not None and not masks.is_dir():
         raise InputError(f"the folder of masks {masks} does not exist or is no folder")
-    found = {}
-    for name in FORMATS:
-        module = import_module(f"{__name__}.{name}")
-        place = module.find(path)
-        if place is not None:
-            found[name] = (module, place)
+    found = cameras_in(path)
     if not found:
         raise InputError(f"there are no cameras that we can read: expected {', '.join(FORMATS.values())}")
     name, (module, place) = next(iter(found.items()))
