@@ -1,7 +1,7 @@
 """Ten frames of an object that turns, drifts, twists and bends: error and time of those that follow another, beside the same frame alone.
 
-    python benchmarks/sequence.py                                   # and RESULTS.md
-    python benchmarks/sequence.py --frames 3 --pictures FOLDER      # shown only
+python benchmarks/sequence.py                                   # and RESULTS.md
+python benchmarks/sequence.py --frames 3 --pictures FOLDER      # shown only
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
             (folder / "frames" / f"frame_{frame:03d}").rename(folder / f"unused_{frame}")
         timed("-m", "surfrecon.apps.cli", "images", folder / "frames", "-o", folder / "mesh.ply")
         rows = [measured(folder, frame, options.pictures) for frame in range(options.frames)]
-    text = f"""{OBJECT}, {VIEWS} views of {SIDE} x {SIDE} a frame. Distance, exact and both ways, and Hausdorff in thousandths of the truth's
+    text = f"""{OBJECT}, {VIEWS} views of {SIDE} x {SIDE} a frame. Distance, exact, both ways, and Hausdorff in thousandths of the truth's
 diagonal; alone: of the same frame reconstructed by itself. Turn: from the frame before, degrees; the true one is that of the rigid part.
 Wanted: ratio at most {MOST_ERROR}, time at most {MOST_TIME} of the first frame's.
 

@@ -11,14 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import map_coordinates, uniform_filter
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
 
+from surfrecon import ops
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
+from surfrecon.inverse_depth import carried
 from surfrecon.pictures import Scene
 from surfrecon.stereo import neighbours
 from surfrecon.views import Views
-from surfrecon.visible import Seen, seen
+from surfrecon.visible import seen
 
 LUMA = np.array([0.299, 0.587, 0.114]) / 255  # Rec. 601
 LONGEST_SIDE = 800  # pixels: larger views are scaled down, noise and half pixels of doubt with them
@@ -134,66 +138,76 @@ def _upper_medians(count: int, pairs: np.ndarray, values: np.ndarray) -> np.ndar
 
 
 class _Comparer:
-    """A mesh, what each view sees of it, and its pictures in grey."""
+    """A mesh, what each view sees of it, and its pictures in grey; on the CPU, float32."""
 
     def __init__(self, mesh: Mesh, views: Views, patch: int, least_contrast: float):
         self.views, self.patch, self.least_contrast = views, patch, least_contrast
         scene = Scene(mesh)
         vectors = mesh.area_vectors()
-        self.normals = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(float).tiny)
+        normals = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(float).tiny)
         self.reach = OCCLUDED * float(np.linalg.norm(np.ptp(mesh.bounds(), axis=0)))
-        self.seen: list[Seen] = [seen(scene, views, view) for view in range(len(views))]
-        self.grey = [image @ LUMA for image in views.images]
+        self.seen = [self._look(scene, normals, view) for view in range(len(views))]
+
+    def _look(self, scene: Scene, normals: np.ndarray, view: int) -> _Look:
+        views, here = self.views, seen(scene, self.views, view)
+        usable = here.hit if views.masks is None else here.hit & views.masks[view]
+        row, column = np.nonzero(usable)
+        pixels = np.stack([column, row], axis=1) + 0.5
+        normal = normals[here.face[row, column]]
+        facing = np.einsum("ni,ni->n", normal, views.rays(view, pixels)[1]) < -LEAST_COSINE
+        inverse = np.zeros(here.depth.shape)
+        inverse[here.hit] = 1 / here.depth[here.hit]
+        single = lambda values: torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32)
+        shown = torch.stack([single(views.images[view] @ LUMA - 0.5), single(usable), single(inverse)])
+        return _Look(shown, single(pixels[facing].T), single(inverse[row, column][facing]), single(normal[facing].T))
 
     def compare(self, reference: int, neighbour: int) -> tuple[np.ndarray, int]:
         """NCC (K,) of the patches with texture around pixels that both views see, and how many more lack it."""
-        here = self.seen[reference]
-        usable = here.hit if self.views.masks is None else here.hit & self.views.masks[reference]
-        row, column = np.nonzero(usable)
-        if not len(row):
+        here, there = self.seen[reference], self.seen[neighbour]
+        grey, visible = self._carried(reference, neighbour, here, there)
+        if not visible.any():
             return np.empty(0), 0
-        origins, directions = self.views.rays(reference, np.stack([column, row], axis=1) + 0.5)
-        lengths = here.depth[row, column] / (directions @ self.views.directions[reference])
-        normals = self.normals[here.face[row, column]]
-        facing = np.einsum("ni,ni->n", normals, directions) < -LEAST_COSINE
-        grey, visible = self._carried(neighbour, origins + lengths[:, None] * directions, normals)
-        kept = facing & visible
-        if not kept.any():
-            return np.empty(0), 0
-        row, column = row[kept], column[kept]
+        column, row = here.pixels[:, visible].long()
         top, left = row.min(), column.min()
-        shape = (row.max() - top + 1, column.max() - left + 1)
-        a, b, shared = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        inside = row - top, column - left
-        a[inside], b[inside], shared[inside] = self.grey[reference][row, column], grey[kept], 1
-        n, mean_a, mean_b, aa, bb, ab = (self._window_means(item) for item in (shared, a, b, a * a, b * b, a * b))
-        whole = (shared > 0) & (n >= FILLED - 1e-9)
+        own = here.shown[0, row, column]
+        maps = torch.zeros(6, int(row.max() - top) + 1, int(column.max() - left) + 1)
+        parts = (torch.ones_like(own), own, grey[visible], own * own, grey[visible] ** 2, own * grey[visible])
+        for item, part in zip(maps, parts):
+            item[row - top, column - left] = part
+        n, mean_a, mean_b, aa, bb, ab = (ops.box_sums(maps, self.patch) / self.patch**2)[:, row - top, column - left].double()
+        whole = n >= FILLED - 1e-6
         n, mean_a, mean_b, aa, bb, ab = (item[whole] for item in (n, mean_a, mean_b, aa, bb, ab))
         var_a, var_b = (square / n - (mean / n) ** 2 for square, mean in ((aa, mean_a), (bb, mean_b)))
         textured = var_a >= self.least_contrast**2
-        both = ab / n - mean_a * mean_b / n**2
-        ncc = both[textured] / np.sqrt(var_a[textured] * np.maximum(var_b[textured], QUANTISED**2))
-        return np.clip(ncc, -1, 1), int((~textured).sum())
+        both = (ab / n - mean_a * mean_b / n**2)[textured]
+        ncc = both / torch.sqrt(var_a[textured] * var_b[textured].clamp(min=QUANTISED**2))
+        return ncc.clamp(-1, 1).numpy(), int((~textured).sum())
 
-    def _window_means(self, values: np.ndarray) -> np.ndarray:
-        return uniform_filter(values, self.patch, mode="constant")
-
-    def _carried(self, neighbour: int, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(M,) grey at the neighbour's pictures of points (M, 3), linear between pixels, and (M,) whether it sees them."""
-        views, there = self.views, self.seen[neighbour]
-        place, depth = views.project(neighbour, points)
-        place = np.nan_to_num(place, nan=-1e6)
-        at = np.stack([place[:, 1], place[:, 0]]) - 0.5
-        usable = there.hit if views.masks is None else there.hit & views.masks[neighbour]
-        visible = _linear(usable.astype(float), at) > WHOLE
+    def _carried(self, reference: int, neighbour: int, here: _Look, there: _Look) -> tuple[Tensor, Tensor]:
+        """(M,) grey at the neighbour's pictures of what the reference sees, linear between pixels, and (M,) whether it sees that."""
+        place, depth = carried(self.views, reference, neighbour, here.pixels, here.inverse_depth)
+        height, width = there.shown.shape[1:]
+        grid = place.nan_to_num(nan=-1e6).T * torch.tensor([2 / width, 2 / height]) - 1
+        found = grid_sample(there.shown[None], grid[None, None], mode="bilinear", padding_mode="zeros", align_corners=False)[0, :, 0]
+        grey, usable, inverse = found
         # Inverse depth is linear in pixels on a plane: its interpolation is exact there.
-        nearest = 1 / np.maximum(_linear(1 / np.where(there.hit, there.depth, np.inf), at), np.finfo(float).tiny)
-        visible &= np.abs(nearest - depth) < self.reach
-        toward = views.centres[neighbour] - points
-        cosine = np.einsum("ni,ni->n", normals, toward) / np.maximum(np.linalg.norm(toward, axis=1), np.finfo(float).tiny)
-        return _linear(self.grey[neighbour], at), visible & (cosine > LEAST_COSINE)
+        visible = (usable > WHOLE) & ((1 / inverse.clamp(min=torch.finfo(torch.float32).tiny) - depth).abs() < self.reach)
+        lens = torch.as_tensor(np.linalg.inv(self.views.intrinsics[neighbour]), dtype=torch.float32)
+        toward = lens[:, :2] @ place.nan_to_num() + lens[:, 2:]
+        normal = torch.as_tensor(self.views.cam_from_world[neighbour, :, :3], dtype=torch.float32) @ here.normals
+        return grey, visible & (-(normal * toward).sum(dim=0) > LEAST_COSINE * toward.norm(dim=0))
 
 
-def _linear(image: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """(M,) values of an image (H, W) at (2, M) rows and columns, 0 outside of it."""
-    return map_coordinates(image, at, order=1, mode="constant", cval=0.0)
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What one view sees of the mesh.
+
+    Attributes:
+        shown: (3, H, W) grey, whether a pixel shows the mesh within the mask, and inverse depth of the mesh, 0 beside it.
+        pixels: (2, M) middles of those that see it straight enough. inverse_depth: (M,), normals: (3, M) of the mesh there, world frame.
+    """
+
+    shown: Tensor
+    pixels: Tensor
+    inverse_depth: Tensor
+    normals: Tensor

@@ -28,7 +28,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "hull_surface": {"views", "extract", "fields", "repair", *FOUNDATION},
     "visible": {"views", "pictures", "geometry"},
     "image_quality": {"errors"},
-    "photo_consistency": {"views", "visible", "pictures", "stereo", "geometry", "errors"},
+    "photo_consistency": {"views", "visible", "pictures", "stereo", "inverse_depth", "ops", "geometry", "errors"},
     "view_quality": {"views", "visible", "image_quality", "photo_consistency", "pictures", "geometry", "errors"},
     "dtu": {"views", "metrics", "repair", "geometry", "errors"},
     "rigid_motion": FOUNDATION,
