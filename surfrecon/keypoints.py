@@ -34,13 +34,18 @@ class Keypoints:
     descriptors: np.ndarray
 
 
-def keypoints(grey: np.ndarray) -> Keypoints:
-    """The strongest keypoints of a grey image (H, W) >= 0, whatever its exposure."""
+def keypoints(grey: np.ndarray, *, most: int = MOST, contrast: float = CONTRAST) -> Keypoints:
+    """The strongest keypoints of a grey image (H, W) >= 0, whatever its exposure.
+
+    Args:
+        most: number.
+        contrast: least, of the image's range of tones.
+    """
     grey = np.sqrt(np.asarray(grey, np.float32))  # as noise in light grows: shadows count as much as what is lit
     grey = np.minimum(grey / max(np.quantile(grey, BRIGHT), np.finfo(np.float32).tiny), 1)
     sigmas = FINEST * np.sqrt(2.0) ** np.arange(LEVELS)
     smooth = np.stack([gaussian_filter(grey, sigma, truncate=3) for sigma in sigmas])
-    level, row, column, offset = _blobs(np.diff(smooth, axis=0))
+    level, row, column, offset = _blobs(np.diff(smooth, axis=0), most, contrast)
     pixels, descriptors = [np.empty((0, 2))], [np.empty((0, CELLS * CELLS * DIRECTIONS), np.float32)]
     for at in np.unique(level):
         here = level == at
@@ -64,21 +69,21 @@ def matches(one: Keypoints, other: Keypoints) -> np.ndarray:
     return np.column_stack([rows[chosen], best[chosen]])
 
 
-def _blobs(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _blobs(difference: np.ndarray, most: int, contrast: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Level, row and column of the strongest extrema of (L, H, W) that aren't on edges, nor at a border or at the end of the scales.
 
     Last comes (K, 2), how far to the right and down the peak of a parabola through each and its neighbours lies.
     """
     strength = np.abs(difference)
     extreme = (difference == maximum_filter(difference, 3)) | (difference == minimum_filter(difference, 3))
-    extreme &= strength > CONTRAST
+    extreme &= strength > contrast
     extreme[[0, -1]] = extreme[:, [0, -1]] = extreme[:, :, [0, -1]] = False
     level, row, column = np.nonzero(extreme)
     at = lambda down, right: difference[level, row + down, column + right]
     along, down = at(0, 1) + at(0, -1) - 2 * at(0, 0), at(1, 0) + at(-1, 0) - 2 * at(0, 0)
     mixed = (at(1, 1) + at(-1, -1) - at(1, -1) - at(-1, 1)) / 4
     round_enough = EDGE * (along + down) ** 2 < (EDGE + 1) ** 2 * (along * down - mixed**2)
-    order = np.argsort(-strength[level, row, column] * round_enough, kind="stable")[: min(MOST, int(round_enough.sum()))]
+    order = np.argsort(-strength[level, row, column] * round_enough, kind="stable")[: min(most, int(round_enough.sum()))]
     slope = np.stack([at(0, 1) - at(0, -1), at(1, 0) - at(-1, 0)], axis=1)[order] / 2
     bend = np.stack([along, mixed, mixed, down], axis=1)[order].reshape(-1, 2, 2)
     offset = -np.linalg.solve(bend, slope[:, :, None])[:, :, 0]

@@ -92,9 +92,13 @@ def stereo_cloud(views: Views, settings: Stereo | None = None, *, run: Run | Non
     return cloud.transformed(unit_from_world.inverse())
 
 
-def neighbours(views: Views) -> list[np.ndarray]:
-    """For each view the others that can be matched with it, best first: by the angle between their rays to what both have in the frame."""
-    low, high = views.bounds()
+def neighbours(views: Views, box: np.ndarray | None = None) -> list[np.ndarray]:
+    """For each view the others that can be matched with it, best first: by the angle between their rays to what both have in the frame.
+
+    Args:
+        box: (2, 3) of what they show; None takes the views' own.
+    """
+    low, high = views.bounds() if box is None else box
     places = low + (high - low) * np.random.default_rng(0).uniform(size=(SAMPLES, 3))
     seen = np.empty((len(views), SAMPLES), bool)
     for view, size in enumerate(views.sizes):
