@@ -123,7 +123,7 @@ setup(
     ],
     extras_require={
         "open3d": ["open3d"],
-        "images": ["pycolmap"],
+        "sfm": ["pycolmap"],
         "texture": ["xatlas"],
         "e57": ["pye57"],
         "3mf": ["networkx", "lxml"],

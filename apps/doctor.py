@@ -31,7 +31,7 @@ EXTRAS = (
         ("open3d",),
         "on Linux it also needs the system's libusb-1.0: sudo apt install libusb-1.0-0",
     ),
-    Extra("images", "reading COLMAP models", ("pycolmap",)),
+    Extra("sfm", "photographs without cameras", ("pycolmap",)),
     Extra("texture", "textures in place of vertex colours", ("xatlas",)),
     Extra("e57", "reading E57 scans", ("pye57",)),
     Extra("3mf", "3MF meshes", ("networkx", "lxml")),

@@ -77,7 +77,14 @@ def read_mesh(path: Path | str) -> Mesh:
     return mesh
 
 
-def read_views(path: Path | str, *, masks: Path | str | None = None, longest_side: int | None = None, check: bool = True) -> Views:
+def read_views(
+    path: Path | str,
+    *,
+    masks: Path | str | None = None,
+    longest_side: int | None = None,
+    check: bool = True,
+    photographs: Path | str | None = None,
+) -> Views:
     """Photographs with their cameras from a folder, or from the camera file in it, in the file's own frame and units.
 
     Read are COLMAP models, transforms.json (NeRF, instant-ngp, nerfstudio, NeuS2), cameras_sphere.npz (NeuS, IDR), MVSNet's cam files,
@@ -88,6 +95,7 @@ def read_views(path: Path | str, *, masks: Path | str | None = None, longest_sid
         masks: a folder of masks, bright on the object; None takes those that the file names, else a folder mask or masks, else alpha.
         longest_side: pixels; larger images are scaled down as they are read. None keeps them.
         check: whether to refuse poses that the images contradict, in a way that tells how they should have been read.
+        photographs: the folder that holds the images of a COLMAP model that lies elsewhere; None looks for them around the cameras.
     Raises:
         InputError: nothing to read, a file that is damaged, missing or leads outside of the folder, cameras that can't be right.
         ResourceError: the images don't fit in memory.
@@ -97,7 +105,8 @@ def read_views(path: Path | str, *, masks: Path | str | None = None, longest_sid
         if not path.exists():
             raise InputError("there is no such file or folder")
         read = import_module(f"{__name__}.views").read
-        return read(path, None if masks is None else Path(masks), longest_side, check)
+        given = [None if folder is None else Path(folder) for folder in (masks, photographs)]
+        return read(path, given[0], longest_side, check, given[1])
 
 
 def write_scan(cloud: PointCloud, path: Path | str) -> list[str]:

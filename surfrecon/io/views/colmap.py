@@ -101,7 +101,8 @@ def _suffix(folder: Path) -> str | None:
     return next(whole, None)
 
 
-def read(place: Path) -> Capture:
+def read(place: Path, photographs: Path | None = None) -> Capture:
+    """The model in a folder; its images lie in the folder `photographs`, else in the model's own or above it."""
     suffix = _suffix(place)
     cameras, images, points = (place / f"{name}{suffix}" for name in ("cameras", "images", "points3D"))
     parse = {".bin": (binary_cameras, binary_images, binary_points), ".txt": (text_cameras, text_images, text_points)}[suffix]
@@ -109,6 +110,8 @@ def read(place: Path) -> Capture:
     roots = [place.parent, place]
     while MODEL_FOLDERS.fullmatch(roots[0].name):
         roots.insert(0, roots[0].parent)
+    if photographs is not None:
+        roots = [photographs]
     shots = [_shot(image, known, roots) for image in parse[1](images)]
     shots.sort(key=lambda shot: (str(shot.image.parent), in_order(shot.image)))
     return Capture(shots, WORLD_TO_CAMERA, parse[2](points) if points.is_file() else None)
