@@ -9,7 +9,7 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surfrecon.apps import job
+from surfrecon.apps import cameras, job
 from surfrecon.apps.options import whole
 from surfrecon.errors import InputError
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 EXAMPLES = """
 PROG photos -o mesh.glb
 PROG photos -o mesh.ply --masks photos/masks --longest-side 1200
-PROG photos -o mesh.ply --hold-out 8
+PROG photos -o mesh.ply --hold-out 8 --refine-poses
+PROG photos -o mesh.ply --sfm
 PROG frames -o mesh.glb
 PROG photos -o mesh.ply --dry-run
 PROG photos -o mesh.ply --resume
@@ -36,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what = job.add_options(parser, METHODS)
     what.add_argument("--masks", type=Path, metavar="DIR", help="masks, bright on the object (default: those in IN, else alpha)")
     what.add_argument("--longest-side", type=whole(32), metavar="N", help="scale larger photographs down to N pixels")
+    cameras.add_options(what)
     what.add_argument("--hold-out", type=every_or_folder, metavar="N|DIR", help="measure how well every Nth is foreseen, or those in DIR")
     what.add_argument("--texture", action=argparse.BooleanOptionalAction, default=None, help="a texture, in .glb and .obj (default: yes)")
 
@@ -57,11 +59,12 @@ def one(options: argparse.Namespace) -> job.Job:
     held: list[Views] = []  # what read() keeps for more()
     wanted = options.output.suffix.lower() in TEXTURED_WRITERS if options.texture is None else options.texture
     _check_texture(options, wanted)
+    cameras.check(options)
 
-    def read() -> Views:
+    def read(run: Run) -> Views:
         from surfrecon.io import read_views
 
-        views = read_views(options.folder, masks=options.masks, longest_side=options.longest_side)
+        views = cameras.photographs(options, run)
         if isinstance(options.hold_out, Path):
             held.append(read_views(options.hold_out, longest_side=options.longest_side))
         elif options.hold_out:
@@ -92,6 +95,8 @@ def sequence(frames: Sequence[Path], options: argparse.Namespace) -> None:
     """
     if options.masks or isinstance(options.hold_out, Path):
         raise InputError("the frames of a sequence have their masks in their own folders, and what is held out is every Nth of each frame")
+    if options.sfm:
+        raise InputError("--sfm gives each frame of a sequence a frame of its own: find the cameras of the first one and name them for all")
     before = None
     for number, folder in enumerate(frames):
         own = copy(options)

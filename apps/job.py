@@ -66,7 +66,7 @@ class Job:
     Attributes:
         inputs: files and folders that the user named.
         method: that "auto" stands for.
-        read: the scan.
+        read: the scan, given the run: what is costly may be left in its folder, and found there again by a run that resumes.
         facts: of the scan, for the report.
         write: a result's mesh into a file.
         more: what else the report says of a result, its files written into the run's folder: given result, run and folder.
@@ -74,7 +74,7 @@ class Job:
 
     inputs: Sequence[Path]
     method: str
-    read: Callable[[], Scan]
+    read: Callable[[Run], Scan]
     facts: Callable[[Scan], dict[str, Any]]
     write: Callable[[Reconstruction, Path, Run], None]
     more: Callable[[Reconstruction, Run, Path], dict[str, Any]] = lambda result, run, folder: {}
@@ -146,7 +146,7 @@ def done(job: Job, options: argparse.Namespace, before: Reconstruction | None = 
             if passed_over:
                 run.warn(passed_over)
             with run.stage("read"):
-                scan = job.read()
+                scan = job.read(run)
             plan = _plan(job, scan, method, choices, run)
             if options.dry_run:
                 return plan, None

@@ -70,6 +70,11 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     if "thinned_to" in report["facts"]:
         count = f"{report['input']['points']:,} " if report["input"]["kind"] == "scan" else ""
         lines.append(f"{count}points were fitted as the means of {report['facts']['thinned_to']:,} cells")
+    if "registered" in report["facts"]:
+        facts = report["facts"]
+        lines.append(f"structure from motion found the cameras of {facts['registered']} of {facts['photographs']} photographs")
+    if "poses" in report["facts"]:
+        lines.append(report["facts"]["poses"]["says"])
     held_out = report.get("views", {}).get("held_out")
     if held_out:
         lines.append(f"{held_out['views']} photographs that were held out are foreseen with {held_out['psnr']:.1f} dB on average")

@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from surfrecon.apps.info import scan_facts
 
-    def read() -> PointCloud:
+    def read(_: Run) -> PointCloud:
         from surfrecon.geometry import merge
         from surfrecon.io import read_scan
 

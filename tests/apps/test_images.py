@@ -1,23 +1,27 @@
 """surfrecon images on rendered photographs: files that read back closed, held-out views foreseen, bad input in one sentence."""
 
+import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
-from surfrecon.data_tools.cameras import cameras_around
+from surfrecon.data_tools.cameras import cameras_around, ring_directions
 from surfrecon.data_tools.motion import Motion
 from surfrecon.data_tools.scanner import directions_around
 from surfrecon.data_tools.shapes import mesh_of, named
 from surfrecon.data_tools.textures import stone
 from surfrecon.data_tools.view_writers import write_views
 from surfrecon.data_tools.views import render
+from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, Similarity
 from surfrecon.io import read_mesh
 from surfrecon.metrics import compare
 from surfrecon.repair import inspect
+from surfrecon.run import Run
 
 COARSE = ("--preset", "fast", "--resolution", 64)
 QUICK = "[neus2]\nsteps = 120\nrays = 1024\nlevels = 6\nlog2_entries = 14\n"
@@ -72,11 +76,43 @@ def test_report_tells_how_well_others_were_foreseen(made):
 
 
 def test_stereo_alone_is_a_method_as_well_and_vertices_are_coloured(blob, surfrecon, tmp_path):
-    ended = surfrecon("images", blob[0], "-o", tmp_path / "mesh.ply", "--method", "gridpull", "--json", "--hold-out", 4, *COARSE)
+    words = ("--method", "gridpull", "--json", "--hold-out", 4, "--refine-poses", *COARSE)
+    ended = surfrecon("images", blob[0], "-o", tmp_path / "mesh.ply", *words)
     assert ended.code == 0, ended.err
+    poses = ended.json["facts"]["poses"]
+    assert poses["refined"] is False and poses["says"].startswith("the given cameras are kept") and poses["suspects"] == []
     assert ended.json["result"]["method"] == "gridpull" and ended.json["input"]["views"] == 10
     mesh = read_mesh(tmp_path / "mesh.ply")
     assert inspect(mesh).solid and mesh.colors is not None and {"views", "confidence"} <= set(mesh.scalars)
+
+
+def test_refined_cameras_are_left_for_a_run_that_resumes_and_belong_to_their_photographs(blob, tmp_path, monkeypatch):
+    from surfrecon import pose_refinement
+    from surfrecon.apps.cameras import photographs
+
+    options = argparse.Namespace(sfm=False, refine_poses=True, dry_run=False, folder=blob[0], masks=None, longest_side=None)
+    first = Run(folder=tmp_path)
+    views = photographs(options, first)
+    monkeypatch.setattr(pose_refinement, "refined", None)  # not called again
+    again = Run(folder=tmp_path, resume=True)
+    assert photographs(options, again).cam_from_world.tobytes() == views.cam_from_world.tobytes()
+    assert again.facts["poses"]["says"] == first.facts["poses"]["says"]
+    options.folder = blob[0] / "others"
+    with pytest.raises(InputError, match="belongs to another scan"):
+        photographs(options, Run(folder=tmp_path, resume=True))
+
+
+def test_photographs_alone_are_enough_with_structure_from_motion(surfrecon, tmp_path):
+    pytest.importorskip("pycolmap", reason="structure from motion needs pycolmap")
+    (tmp_path / "photos").mkdir()
+    mesh = mesh_of(named("blob"), 64)
+    cameras = cameras_around(mesh.vertices, ring_directions(60, [0.3])[:9], size=(320, 240))
+    for number, image in enumerate(render(mesh, cameras, texture=stone(mesh.bounds(), 0), samples=2).views.images):
+        Image.fromarray(image).save(tmp_path / "photos" / f"{number}.png")
+    ended = surfrecon("images", tmp_path / "photos", "-o", tmp_path / "mesh.ply", "--sfm", "--method", "gridpull", "--json", *COARSE)
+    assert ended.code == 0, ended.err
+    assert ended.json["facts"]["photographs"] == 9 and 3 <= ended.json["facts"]["registered"] == ended.json["input"]["views"]
+    assert (tmp_path / "mesh.run" / "sparse" / "images.bin").exists() and inspect(read_mesh(tmp_path / "mesh.ply")).solid
 
 
 def test_dry_run_tells_the_cost_and_writes_nothing(blob, surfrecon, tmp_path):
@@ -94,6 +130,7 @@ def test_dry_run_tells_the_cost_and_writes_nothing(blob, surfrecon, tmp_path):
         (["-o", "mesh.ply", "--hold-out", "1"], "whole number"),
         (["-o", "mesh.glb", "--hold-out", "2", "--masks", "nowhere"], "nowhere"),
         (["-o", "mesh.docx"], "docx"),
+        (["-o", "mesh.ply", "--sfm", "--hold-out", "others"], "another frame"),
     ],
 )
 def test_what_can_not_be_is_refused_in_a_sentence(blob, surfrecon, tmp_path, monkeypatch, options, says):
