@@ -49,6 +49,7 @@ bench: venv  # against Open3D, on the scans in ../shared/data; about an hour, wr
 	$(BIN)/python benchmarks/command.py
 	$(BIN)/python benchmarks/presets.py
 	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/poses.py
 	$(BIN)/python benchmarks/large.py --most 10000000
 
 dist: venv
