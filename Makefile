@@ -38,7 +38,7 @@ test: lint
 lint: venv
 	$(BIN)/ruff check .
 
-bench: venv  # against Open3D, on the scans in ../shared/data; about an hour, writes benchmarks/RESULTS.md
+bench: venv  # against Open3D, on what lies in ../shared/data; about three hours, writes benchmarks/RESULTS.md
 	$(BIN)/python -m pip install open3d matplotlib
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/signs.py
@@ -49,8 +49,11 @@ bench: venv  # against Open3D, on the scans in ../shared/data; about an hour, wr
 	$(BIN)/python benchmarks/command.py
 	$(BIN)/python benchmarks/presets.py
 	$(BIN)/python benchmarks/extraction.py
-	$(BIN)/python benchmarks/poses.py
 	$(BIN)/python benchmarks/large.py --most 10000000
+	$(BIN)/python -m pip install pycolmap
+	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/poses.py
+	$(BIN)/python benchmarks/sequence.py
 
 dist: venv
 	rm -rf dist

@@ -4,9 +4,10 @@ Cases: spot (rendered, 36 views) and relic (rendered here, 40 views of 512 pixel
 truth, the walnut (12 views) a reference cloud, DTU's scan 24, dino and the fountain none: there views that were held out, the views'
 agreement and silhouettes must do. Every mesh is measured as it is, all its pieces.
 
-    python benchmarks/images.py                                    # all, and RESULTS.md
-    python benchmarks/images.py --only spot,walnut --makers hull   # some, shown only
-    python benchmarks/images.py --pictures FOLDER                  # and pictures of every mesh
+    python benchmarks/images.py                          # all, each case a section of RESULTS.md
+    python benchmarks/images.py --only spot,walnut       # the sections of some
+    python benchmarks/images.py --makers hull            # shown only
+    python benchmarks/images.py --pictures FOLDER        # and pictures of every mesh
 """
 
 from __future__ import annotations
@@ -196,9 +197,13 @@ def neus2(subject: Subject) -> Made:
 MAKERS: dict[str, Callable[[Subject], Made]] = {"hull": hull, "stereo": stereo, "neus2": neus2}
 
 
+PREAMBLE = f"""Lengths in thousandths of the truth's (or reference's) diagonal, exact distances both ways. Hollows: mean distance from the
+truth that lies deeper than {HOLLOW:.0%} of the diagonal inside the visual hull. Near reference: share of its points within {NEAR:.1%} of
+its diagonal. PSNR of vertex colours, or of the command's own renderings, within the masks."""
+
 # Measures ------------------------------------------------------------------------------------------------------------------------
 
-HEAD = ["case", "maker", "distance", "Hausdorff", "hollows", "over the hull's", "near reference %", "mean", "genus (truth)", "solid"]
+HEAD = ["maker", "distance", "Hausdorff", "hollows", "over the hull's", "near reference %", "mean", "genus (truth)", "solid"]
 HEAD += ["held-out PSNR", "NCC", "IoU", "s"]
 
 
@@ -269,7 +274,7 @@ def chosen(text: str, known: dict) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="CASES", help=f"some of {','.join(CASES)}; nothing is recorded then")
+    parser.add_argument("--only", default="", metavar="CASES", help=f"some of {','.join(CASES)}")
     parser.add_argument("--makers", default="", metavar="NAMES", help=f"some of {','.join(MAKERS)}; nothing is recorded then")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="where pictures of the meshes go")
     options = parser.parse_args()
@@ -278,34 +283,32 @@ def main() -> None:
         raise SystemExit(f"the photographs are not here: {DATA}")
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
-    rows, notes = [], []
     for case in cases:
-        subject = CASES[case]()
-        for maker in makers:
-            start = time.perf_counter()
-            try:
-                made = MAKERS[maker](subject)
-            except (Skipped, SurfreconError) as reason:
-                notes.append(f"{case}, {maker}: left out, {reason}")
-                print(notes[-1], flush=True)
-                continue
-            seconds = time.perf_counter() - start
-            cells, told = measured(made, subject)
-            rows.append([case, maker, *cells, f"{seconds:.0f}"])
-            notes += [f"{case}, {maker}: {says}" for says in told["bad_views"]]
-            print("  ".join(rows[-1]), flush=True)
-            if options.pictures:
-                pictures(made.mesh, subject, options.pictures / f"{case}-{maker}")
-    text = f"""Lengths in thousandths of the truth's (or reference's) diagonal, exact distances both ways. Hollows: mean distance from the
-truth that lies deeper than {HOLLOW:.0%} of the diagonal inside the visual hull. Near reference: share of its points within {NEAR:.1%} of
-its diagonal. PSNR of vertex colours, or of the command's own renderings, within the masks.
+        text = f"{PREAMBLE}\n\n{held_against_each_other(case, makers, options.pictures)}"
+        print(text, flush=True)
+        if not options.makers:
+            record(f"Photographs: {case}", text)
 
-{table(HEAD, rows)}
-"""
-    text += "".join(f"\n- {note}" for note in notes)
-    print(text)
-    if not (options.only or options.makers):
-        record("Surfaces from photographs", text)
+
+def held_against_each_other(case: str, makers: list[str], folder: Path | None) -> str:
+    """The table of one case, and notes."""
+    rows, notes, subject = [], [], CASES[case]()
+    for maker in makers:
+        start = time.perf_counter()
+        try:
+            made = MAKERS[maker](subject)
+        except (Skipped, SurfreconError) as reason:
+            notes.append(f"{maker}: left out, {reason}")
+            print(notes[-1], flush=True)
+            continue
+        seconds = time.perf_counter() - start
+        cells, told = measured(made, subject)
+        rows.append([maker, *cells, f"{seconds:.0f}"])
+        notes += [f"{maker}: {says}" for says in told["bad_views"]]
+        print("  ".join(rows[-1]), flush=True)
+        if folder:
+            pictures(made.mesh, subject, folder / f"{case}-{maker}")
+    return table(HEAD, rows) + "\n" + "".join(f"\n- {note}" for note in notes)
 
 
 if __name__ == "__main__":

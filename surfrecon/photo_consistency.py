@@ -18,6 +18,7 @@ from torch.nn.functional import grid_sample
 from surfrecon import ops
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
+from surfrecon.image_quality import noise
 from surfrecon.inverse_depth import carried
 from surfrecon.pictures import Scene
 from surfrecon.stereo import neighbours
@@ -27,7 +28,9 @@ from surfrecon.visible import seen
 LUMA = np.array([0.299, 0.587, 0.114]) / 255  # Rec. 601
 LONGEST_SIDE = 800  # pixels: larger views are scaled down, noise and half pixels of doubt with them
 PARTNERS = 4  # neighbours of each view
-LEAST_CONTRAST = 2 / 255  # standard deviation of grey in a patch, below which quantisation and noise decide
+LEAST_CONTRAST, MOST_CONTRAST = 2 / 255, 4 / 255  # standard deviation of grey in a patch, below which quantisation and noise decide ...
+NOISES = 2.0  # ... standard deviations of the noise, between these two: fine texture looks like noise
+CALM = 0.2  # share of a picture, the calmest, that tells its noise
 QUANTISED = 0.29 / 255  # standard deviation that rounding to whole greys makes
 FILLED = 0.6  # share of a patch that both views must see
 LEAST_COSINE = 0.25  # between normal and ray, in either view: beyond 75 degrees a pixel covers four pixels' lengths
@@ -70,7 +73,7 @@ def photo_consistency(
     patch: int = 11,
     partners: list[np.ndarray] | None = None,
     longest_side: int = LONGEST_SIDE,
-    least_contrast: float = LEAST_CONTRAST,
+    least_contrast: float | None = None,
 ) -> Consistency:
     """How well each view agrees with its neighbours about the mesh.
 
@@ -83,7 +86,7 @@ def photo_consistency(
         patch: pixels along a patch, odd; every pixel is the middle of one.
         partners: for each view the rows of its neighbours; None takes nearest_neighbours().
         longest_side: pixels.
-        least_contrast: standard deviation of grey, in [0, 1], that the reference's patch must have.
+        least_contrast: standard deviation of grey, in [0, 1], that the reference's patch must have; None follows each picture's noise.
     Raises:
         InputError: an even patch, a mesh without faces.
     """
@@ -140,7 +143,7 @@ def _upper_medians(count: int, pairs: np.ndarray, values: np.ndarray) -> np.ndar
 class _Comparer:
     """A mesh, what each view sees of it, and its pictures in grey; on the CPU, float32."""
 
-    def __init__(self, mesh: Mesh, views: Views, patch: int, least_contrast: float):
+    def __init__(self, mesh: Mesh, views: Views, patch: int, least_contrast: float | None):
         self.views, self.patch, self.least_contrast = views, patch, least_contrast
         scene = Scene(mesh)
         vectors = mesh.area_vectors()
@@ -155,11 +158,15 @@ class _Comparer:
         pixels = np.stack([column, row], axis=1) + 0.5
         normal = normals[here.face[row, column]]
         facing = np.einsum("ni,ni->n", normal, views.rays(view, pixels)[1]) < -LEAST_COSINE
+        grey = views.images[view] @ LUMA
+        contrast = self.least_contrast
+        if contrast is None:
+            contrast = float(np.clip(NOISES * noise(grey, usable, calm=CALM), LEAST_CONTRAST, MOST_CONTRAST))
         inverse = np.zeros(here.depth.shape)
         inverse[here.hit] = 1 / here.depth[here.hit]
         single = lambda values: torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32)
-        shown = torch.stack([single(views.images[view] @ LUMA - 0.5), single(usable), single(inverse)])
-        return _Look(shown, single(pixels[facing].T), single(inverse[row, column][facing]), single(normal[facing].T))
+        shown = torch.stack([single(grey - 0.5), single(usable), single(inverse)])
+        return _Look(shown, contrast, single(pixels[facing].T), single(inverse[row, column][facing]), single(normal[facing].T))
 
     def compare(self, reference: int, neighbour: int) -> tuple[np.ndarray, int]:
         """NCC (K,) of the patches with texture around pixels that both views see, and how many more lack it."""
@@ -178,7 +185,7 @@ class _Comparer:
         whole = n >= FILLED - 1e-6
         n, mean_a, mean_b, aa, bb, ab = (item[whole] for item in (n, mean_a, mean_b, aa, bb, ab))
         var_a, var_b = (square / n - (mean / n) ** 2 for square, mean in ((aa, mean_a), (bb, mean_b)))
-        textured = var_a >= self.least_contrast**2
+        textured = var_a >= here.contrast**2
         both = (ab / n - mean_a * mean_b / n**2)[textured]
         ncc = both / torch.sqrt(var_a[textured] * var_b[textured].clamp(min=QUANTISED**2))
         return ncc.clamp(-1, 1).numpy(), int((~textured).sum())
@@ -194,7 +201,7 @@ class _Comparer:
         visible = (usable > WHOLE) & ((1 / inverse.clamp(min=torch.finfo(torch.float32).tiny) - depth).abs() < self.reach)
         lens = torch.as_tensor(np.linalg.inv(self.views.intrinsics[neighbour]), dtype=torch.float32)
         toward = lens[:, :2] @ place.nan_to_num() + lens[:, 2:]
-        normal = torch.as_tensor(self.views.cam_from_world[neighbour, :, :3], dtype=torch.float32) @ here.normals
+        normal = torch.tensor(self.views.cam_from_world[neighbour, :, :3], dtype=torch.float32) @ here.normals
         return grey, visible & (-(normal * toward).sum(dim=0) > LEAST_COSINE * toward.norm(dim=0))
 
 
@@ -204,10 +211,12 @@ class _Look:
 
     Attributes:
         shown: (3, H, W) grey, whether a pixel shows the mesh within the mask, and inverse depth of the mesh, 0 beside it.
+        contrast: that a patch must have.
         pixels: (2, M) middles of those that see it straight enough. inverse_depth: (M,), normals: (3, M) of the mesh there, world frame.
     """
 
     shown: Tensor
+    contrast: float
     pixels: Tensor
     inverse_depth: Tensor
     normals: Tensor

@@ -21,6 +21,7 @@ from torch.nn.functional import interpolate
 
 from surfrecon import ops
 from surfrecon.bounding import Silhouettes
+from surfrecon.image_quality import noise
 from surfrecon.inverse_depth import carry, smoothed
 from surfrecon.views import Views
 
@@ -114,7 +115,7 @@ class _Sweep:
         rows, columns = (torch.nonzero(mask.amax(dim=axis))[:, 0].tolist() for axis in (1, 0))
         self.crop = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)  # the mask's box: nothing else is compared
         self.grey, self.mask = grey[self.crop].contiguous(), mask[self.crop].contiguous()
-        self.contrast = min(CONTRAST, NOISES * max(QUANTUM, _noise(self.grey)))
+        self.contrast = min(CONTRAST, NOISES * max(QUANTUM, noise(self.grey.cpu().numpy())))
         self.whole_from_crop = np.array([[1.0, 0, columns[0]], [0, 1, rows[0]], [0, 0, 1]])
         self.sources = []
         for source in sources:
@@ -204,18 +205,6 @@ def _peak(scores: Tensor, guide: Tensor, offsets: Tensor, mask: Tensor, spacing:
     w = guide + float(offsets[0]) + place * float(offsets[1] - offsets[0])
     good &= w > 0
     return torch.where(good, w, 0), torch.where(good, best, 0)
-
-
-def _noise(grey: Tensor) -> float:
-    """Standard deviation of a picture's (H, W) noise, at most: by second differences, which pictures without noise have few of.
-
-    Source: Immerkaer, Fast noise variance estimation, 1996, with the median in place of the mean: edges count less.
-    """
-    if min(grey.shape) < 3:
-        return CONTRAST
-    across = grey[:, 2:] - 2 * grey[:, 1:-1] + grey[:, :-2]
-    both = across[2:] - 2 * across[1:-1] + across[:-2]
-    return float(both.abs().median()) / (6 * 0.6745)  # 6: length of the filter; 0.6745: median of a normal deviate's magnitude
 
 
 def _grey(views: Views, view: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surfrecon.errors import InputError
-from surfrecon.image_quality import psnr, ssim
+from surfrecon.image_quality import noise, psnr, ssim
 
 RANDOM = np.random.default_rng(0)
 
@@ -81,3 +81,15 @@ def test_ssim_of_equal_images_is_one_and_of_a_negative_is_below_zero():
 def test_what_cannot_be_compared_is_refused(measure, shape, other, mask, says):
     with pytest.raises(InputError, match=says):
         measure(np.zeros(shape), np.zeros(other), mask)
+
+
+@pytest.mark.parametrize("calm", [0.2, 0.5])
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 3.0])
+def test_noise_of_a_smooth_picture_is_told_and_edges_hardly_count(sigma, calm):
+    y, x = np.mgrid[:200, :300] / 50
+    smooth = 100 + 60 * np.sin(x) * np.cos(y)
+    smooth[:, 250:] += 80 * (np.arange(50) % 2)
+    grey = smooth + np.random.default_rng(0).normal(size=smooth.shape) * sigma
+    assert noise(grey, calm=calm) == pytest.approx(sigma, rel=0.35)
+    assert noise(grey, np.arange(300)[None] < np.full((200, 1), 240), calm=calm) == pytest.approx(sigma, rel=0.05)
+    assert noise(grey[:2]) == np.inf

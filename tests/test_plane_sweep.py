@@ -7,7 +7,7 @@ import pytest
 import torch
 from bow import BOW, DISTANCE, drawn, plane, sphere
 
-from surfrecon.plane_sweep import _noise, _peak, depth_map
+from surfrecon.plane_sweep import _peak, depth_map
 
 
 @pytest.mark.parametrize(("surface", "masked"), [(plane, False), (sphere, False), (sphere, True)], ids=["plane", "sphere", "sphere-masks"])
@@ -40,10 +40,3 @@ def test_a_second_peak_as_good_takes_the_pixel_out():
     scores[11, 0, 1] = 0.89
     _, score = _peak(scores, torch.ones(1, 2), torch.arange(15) * 0.01, torch.ones(1, 2), 1.0)
     assert (score > 0).tolist() == [[True, False]]
-
-
-@pytest.mark.parametrize("sigma", [1.5, 4.0])
-def test_noise_of_a_smooth_picture_is_told(sigma):
-    rng = np.random.default_rng(0)
-    grey = np.linspace(-0.4, 0.4, 200)[:, None] + 0.1 * np.sin(np.arange(150) / 30) + rng.normal(0, sigma / 255, (200, 150))
-    assert abs(_noise(torch.as_tensor(grey, dtype=torch.float32)) * 255 / sigma - 1) < 0.03
