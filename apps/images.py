@@ -91,7 +91,7 @@ def one(options: argparse.Namespace) -> job.Job:
 def sequence(frames: Sequence[Path], options: argparse.Namespace) -> None:
     """A mesh for each frame, OUT_000, OUT_001 ...; each but the first from what the frame before came to.
 
-    Resumed, it leaves finished frames alone, and begins anew with the first that isn't.
+    Resumed, it leaves finished frames alone and goes on by itself from the first that isn't.
     """
     if options.masks or isinstance(options.hold_out, Path):
         raise InputError("the frames of a sequence have their masks in their own folders, and what is held out is every Nth of each frame")
@@ -102,8 +102,10 @@ def sequence(frames: Sequence[Path], options: argparse.Namespace) -> None:
         own = copy(options)
         own.folder, own.output = folder, options.output.with_stem(f"{options.output.stem}_{number:03d}")
         output = job.Output(own.output)
-        own.resume = options.resume and output.unfinished()
-        if options.resume and not own.resume and output.report.exists():
+        begun = output.unfinished()
+        own.resume = options.resume and begun and (before is not None or not number)
+        own.overwrite = options.overwrite or (options.resume and begun)  # what it followed is gone
+        if options.resume and not begun and output.report.exists():
             print(f"{folder}: {output.mesh} is finished", file=sys.stderr)
             continue
         print(f"{folder}: frame {number + 1} of {len(frames)}", file=sys.stderr)

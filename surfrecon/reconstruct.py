@@ -110,7 +110,7 @@ def reconstruct(
     name, method = named(method, scan)
     scan = scan.distinct()
     if run.folder:
-        run.fingerprint = fingerprint(scan, name, method, run.seed)
+        run.fingerprint = fingerprint(scan, name, method, run.seed, before)
         Checkpoints(run).newest()  # what can't be resumed is refused before the work begins
     unit_from_world = Similarity.fit(scan)
     unit = scan.transformed(unit_from_world)
@@ -191,9 +191,11 @@ def _arrays(cloud: PointCloud) -> dict[str, np.ndarray]:
     return {key: getattr(cloud, key) for key in POINT_ARRAYS} | {"confidence": cloud.scalars["confidence"]}
 
 
-def fingerprint(scan: Scan, name: str, method: Any, seed: int) -> str:
-    """SHA-256 of all that decides the field: the scan's content, method, settings, seed."""
+def fingerprint(scan: Scan, name: str, method: Any, seed: int, before: Reconstruction | None = None) -> str:
+    """SHA-256 of all that decides the field: the scan's content, method, settings, seed, and what it follows."""
     digest = hashlib.sha256(json.dumps([name, asdict(method), seed]).encode())
+    if before is not None:
+        digest.update(before.unit_from_world.matrix().tobytes() + before.mesh.vertices.tobytes())
     for array in scan.content:
         digest.update(b"none" if array is None else np.ascontiguousarray(array))
     return digest.hexdigest()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
+from surfrecon.errors import SurfreconError
 from surfrecon.fields.field import Field
 from surfrecon.fields.hash_grid import HashGridField
 from surfrecon.fields.radiance import Environment, RadianceField
@@ -86,6 +87,8 @@ class Fit:
             samples = self.lattice.samples(rays, self.field.inv_s, step=step, most=2 * self.settings.samples, jitter=jitter)
             met = samples.counts > 0
             taken.append((pixels[met], *(item[met] for item in rays), samples.counts[met], samples.t, samples.lengths))
+        if not any(len(part[0]) for part in taken):
+            raise SurfreconError("no photograph shows the surface to start from: are cameras, masks and photographs of one object?")
         self.pool, self.origins, self.directions, counts, self.t, self.lengths = (torch.cat(parts) for parts in zip(*taken))
         self.offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 

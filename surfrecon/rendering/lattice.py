@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from surfrecon.ops import Samples, Surface, march, trilinear
+from surfrecon.rendering.occupancy import Occupancy, Values
 from surfrecon.rendering.rays import Rays
-from surfrecon.rendering.sampling import Occupancy, Values
 
 CELLS = 192
 BAND = 5.0  # half the thickness of what rays see of a surface, in 1 / inv_s: beyond, its density is 3 % of its peak

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from surfrecon.checkpoints import Checkpoints
-from surfrecon.errors import InputError
+from surfrecon.errors import InputError, SurfreconError
 from surfrecon.fields import Field
-from surfrecon.geometry import PointCloud
+from surfrecon.geometry import PointCloud, Similarity
 from surfrecon.methods import fitted
 from surfrecon.methods.neus2 import NeuS2
 from surfrecon.methods.neus2_fit import REFILL
@@ -92,6 +92,23 @@ def test_start_too_small_or_without_masks_ends_at_the_radius_as_well(views):
     assert radius_of(QUICK.fit(views, Run(device="cpu"), Ball(RADIUS - 0.015))) == pytest.approx(RADIUS, rel=0.01)
     unmasked = QUICK.fit(drawn(DIRECTIONS, wall=True), Run(device="cpu"), Ball(RADIUS + 0.01))
     assert radius_of(unmasked) == pytest.approx(RADIUS, rel=0.01)
+
+
+def test_next_frame_goes_on_from_the_one_before_in_a_fraction_of_the_steps(views, trained):
+    steps, run = [], Run(device="cpu", on_step=lambda step: steps.append(step.total))
+    field = replace(QUICK, following=0.25).fit(views, run, Ball(RADIUS + 0.01), trained[0])
+    assert max(steps) == 50
+    assert radius_of(field) == pytest.approx(RADIUS, rel=0.01)
+    alone = replace(QUICK, steps=50).fit(views, Run(device="cpu"), Ball(RADIUS + 0.01))
+    missed = lambda some, view: some.photograph(views, view)[views.masks[view]] / 255.0 - views.images[view][views.masks[view]] / 255.0
+    error = lambda some: np.mean([np.square(missed(some, view)).mean() for view in (0, 7)])
+    assert error(field) < error(alone) / 2
+
+
+def test_start_that_no_photograph_shows_is_refused(views):
+    away = views.transformed(Similarity(translation=[1e4, 0, 0]))
+    with pytest.raises(SurfreconError, match="no photograph shows the surface"):
+        QUICK.fit(replace(views, cam_from_world=away.cam_from_world), Run(device="cpu"), Ball(RADIUS))
 
 
 def test_unseen_view_is_foreseen(trained):
