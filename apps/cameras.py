@@ -30,8 +30,12 @@ def check(options: argparse.Namespace) -> None:
         )
 
 
-def photographs(options: argparse.Namespace, run: Run) -> Views:
-    """All the photographs of the folder, those to be held out as well: cameras are found and refined together."""
+def photographs(options: argparse.Namespace, run: Run, check: bool = True) -> Views:
+    """All the photographs of the folder, those to be held out as well: cameras are found and refined together.
+
+    Args:
+        check: whether cameras that are given are held against the photographs.
+    """
     from surfrecon.io import read_views
 
     if options.sfm:
@@ -41,7 +45,7 @@ def photographs(options: argparse.Namespace, run: Run) -> Views:
             known = {"masks": options.masks, "longest_side": options.longest_side}
             views = structure_from_motion(options.folder, folder=Path(folder), run=run, **known)
     else:
-        views = read_views(options.folder, masks=options.masks, longest_side=options.longest_side)
+        views = read_views(options.folder, masks=options.masks, longest_side=options.longest_side, check=check)
     return _settled(views, options, run) if options.sfm or options.refine_poses else views
 
 

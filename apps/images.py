@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> None:
         job.work(one(options), options)
 
 
-def one(options: argparse.Namespace) -> job.Job:
-    """The job for one folder of photographs."""
+def one(options: argparse.Namespace, check: bool = True) -> job.Job:
+    """The job for one folder of photographs; whether their cameras are to be checked against them."""
     from surfrecon.io import TEXTURED_WRITERS
 
     held: list[Views] = []  # what read() keeps for more()
@@ -64,7 +64,7 @@ def one(options: argparse.Namespace) -> job.Job:
     def read(run: Run) -> Views:
         from surfrecon.io import read_views
 
-        views = cameras.photographs(options, run)
+        views = cameras.photographs(options, run, check)
         if isinstance(options.hold_out, Path):
             held.append(read_views(options.hold_out, longest_side=options.longest_side))
         elif options.hold_out:
@@ -109,7 +109,7 @@ def sequence(frames: Sequence[Path], options: argparse.Namespace) -> None:
             print(f"{folder}: {output.mesh} is finished", file=sys.stderr)
             continue
         print(f"{folder}: frame {number + 1} of {len(frames)}", file=sys.stderr)
-        report, before = job.done(one(own), own, before)
+        report, before = job.done(one(own, check=before is None), own, before)
         job.tell(report, own)
         if options.dry_run:
             return

@@ -52,7 +52,7 @@ class NeuS2:
     """
 
     steps: int = 1200
-    following: float = 0.125
+    following: float = 0.0625
     rays: int = 4096
     samples: int = 8
     levels: int = 8
@@ -75,7 +75,7 @@ class NeuS2:
         "fine": {"steps": 5000, "samples": 12, "log2_entries": 19, "levels": 12},
     }
     accepts: ClassVar[tuple[type, ...]] = (Views,)
-    starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {})
+    starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {"cells_per_spacing": 0.5, "rounds": 2})  # no finer than its points
     follows: ClassVar[bool] = True
 
     def fit(self, scan: Views, run: Run, start: GridField | None = None, before: RadianceField | None = None) -> RadianceField:
