@@ -31,7 +31,8 @@ def machine() -> str:
 
 def record(title: str, text: str) -> None:
     """Put a section into RESULTS.md in the place of the one with the same title, or at the end."""
-    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    words = [word for before, word in zip(sys.argv, sys.argv[1:]) if "--pictures" not in (before, word)]  # a folder of this machine
+    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(words)}".strip()
     section = f"## {title}\n`{command}`, {date.today()}, {machine()}\n\n{text.strip()}\n\n"
     old = FILE.read_text(encoding="utf-8") if FILE.exists() else "# Results\n\nEach section is written by the command that it names.\n\n"
     place = re.compile(rf"## {re.escape(title)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)

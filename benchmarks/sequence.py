@@ -42,8 +42,8 @@ def main() -> None:
             (folder / "frames" / f"frame_{frame:03d}").rename(folder / f"unused_{frame}")
         timed("-m", "surfrecon.apps.cli", "images", folder / "frames", "-o", folder / "mesh.ply")
         rows = [measured(folder, frame, options.pictures) for frame in range(options.frames)]
-    text = f"""{OBJECT}, {VIEWS} views of {SIDE} x {SIDE} a frame. The first frame is reconstructed by itself, as any photographs are.
-Distance (exact, both ways) and Hausdorff in thousandths of the truth's diagonal. Turn: from the frame before, degrees; the true one is that of the
+    text = f"""{OBJECT}, {VIEWS} views of {SIDE} x {SIDE} a frame; the first is reconstructed by itself, as any photographs are. Distance
+(exact, both ways) and Hausdorff in thousandths of the truth's diagonal. Turn: from the frame before, degrees; the true one is that of the
 rigid part, which the object twists besides. Wanted: distance at most {MOST_ERROR}, seconds at most {MOST_TIME} of the first frame's.
 
 {table(HEAD, rows)}
