@@ -1,6 +1,6 @@
 """What the whole command costs on two cores: seconds and peak memory, balanced preset, scans of about 100,000 points.
 
-python benchmarks/command.py
+    python benchmarks/command.py
 """
 
 from __future__ import annotations
@@ -50,18 +50,16 @@ def main() -> None:
             report = json.loads(command("surfrecon.apps.cli", "scan", scan, "-o", Path(folder) / "mesh.ply", "--json", "--overwrite"))
             seconds = time.perf_counter() - start
             shape = report["topology"]
-            rows.append(
-                [
-                    name,
-                    f"{report['input']['points']:,}",
-                    f"{report['result']['resolution']}",
-                    f"{shape['faces']:,}",
-                    "yes" if shape["solid"] else "NO",
-                    f"{shape['components']}",
-                    f"{seconds:.0f}",
-                    f"{report['peak_memory_bytes'] / 2**30:.2f}",
-                ]
-            )
+            rows.append([
+                name,
+                f"{report['input']['points']:,}",
+                f"{report['result']['resolution']}",
+                f"{shape['faces']:,}",
+                "yes" if shape["solid"] else "NO",
+                f"{shape['components']}",
+                f"{seconds:.0f}",
+                f"{report['peak_memory_bytes'] / 2**30:.2f}",
+            ])
             print("  ".join(rows[-1]), {stage: round(spent, 1) for stage, spent in report["timings"].items()}, flush=True)
     head = ["scan", "points", "cells a side", "faces", "solid", "pieces", "s", "GiB"]
     record("The whole command, 100,000 points", table(head, rows))

@@ -1,6 +1,6 @@
 """What extraction costs: sparse bricks beside a dense lattice (PyMCubes on R^3 samples), of the same field in the same run.
 
-python benchmarks/extraction.py
+    python benchmarks/extraction.py
 """
 
 from __future__ import annotations

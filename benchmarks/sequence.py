@@ -1,7 +1,7 @@
 """Ten frames of an object that turns, drifts, twists and bends: error and time of those that follow another, beside the first.
 
-python benchmarks/sequence.py                                   # and RESULTS.md
-python benchmarks/sequence.py --frames 3 --pictures FOLDER      # shown only
+    python benchmarks/sequence.py                                   # and RESULTS.md
+    python benchmarks/sequence.py --frames 3 --pictures FOLDER      # shown only
 """
 
 from __future__ import annotations

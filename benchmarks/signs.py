@@ -1,6 +1,6 @@
 """Sides of unoriented points: our winding-number iteration beside Open3D's consistent tangent planes, by the truth, in one run.
 
-python benchmarks/signs.py
+    python benchmarks/signs.py
 """
 
 from __future__ import annotations

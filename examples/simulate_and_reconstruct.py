@@ -1,6 +1,6 @@
 """Scan a shape whose distance is known, reconstruct it, and see how far the mesh is from the truth.
 
-python examples/simulate_and_reconstruct.py [SHAPE]
+    python examples/simulate_and_reconstruct.py [SHAPE]
 """
 
 import sys

@@ -38,12 +38,12 @@ AGAIN = "repeat the interrupted command with --resume, or leave --resume out to 
 class Checkpoints:
     """The states of one run; where it has no folder, nothing is written and nothing found.
 
-    checkpoints = Checkpoints(run)
-    found = checkpoints.newest()         # None unless the run resumes
-    with checkpoints.left_behind():
-        for part in ...:
-            ...
-            checkpoints.keep(tensors, {"parts": done})
+        checkpoints = Checkpoints(run)
+        found = checkpoints.newest()         # None unless the run resumes
+        with checkpoints.left_behind():
+            for part in ...:
+                ...
+                checkpoints.keep(tensors, {"parts": done})
     """
 
     def __init__(self, run: Run, part: str = ""):

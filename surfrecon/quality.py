@@ -86,12 +86,10 @@ def quality(points: np.ndarray, *, tree: cKDTree | None = None, generator: np.ra
     judges = generator.choice(len(points), min(JUDGES, len(points)), replace=False)
     sizes = [size for size in SIZES if size < len(points) // 2] or [min(SIZES[0], len(points) - 1)]
     distance, nearest = (found[:, 1:] for found in tree.query(points[judges], max(sizes) + 1, workers=-1))
-    squared = np.stack(
-        [
-            np.concatenate([quadrics(points[judges[rows]], points[nearest[rows, :size]])[1] for rows in batches(len(judges), size)]) ** 2
-            for size in sizes
-        ]
-    )
+    squared = np.stack([
+        np.concatenate([quadrics(points[judges[rows]], points[nearest[rows, :size]])[1] for rows in batches(len(judges), size)]) ** 2
+        for size in sizes
+    ])
     places = points[judges]
     around = cKDTree(places).query(places, min(REGION, len(places)), workers=-1)[1].reshape(len(places), -1)
     kept = max(1, round((1 - TRIMMED) * around.shape[1]))

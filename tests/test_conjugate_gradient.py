@@ -1,5 +1,6 @@
 """Conjugate gradients against numpy's solve and theory."""
 
+
 import numpy as np
 import pytest
 import torch

@@ -96,7 +96,9 @@ def test_offset_along_the_normal_leads_from_a_noisy_point_towards_the_surface():
     assert moved[:, 2].std() < 0.4 * points[:, 2].std()
 
 
-@pytest.mark.parametrize("count", [3, 4, 7, 12])
+@pytest.mark.parametrize(
+    "count", [3, 4, 7, 12]
+)
 def test_few_points_of_a_plane_have_its_normal(count):
     surfaces = local_surfaces(plane(count))
     assert surfaces.neighbours.max() <= count and sine(surfaces.normals, np.array([0.0, 0.0, 1.0])).max() < 1e-4

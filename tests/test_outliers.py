@@ -63,6 +63,7 @@ def test_clean_clouds_have_no_outlier(cloud):
     assert found.shape == (len(CLEAN[cloud]),) and not found.any()
 
 
+
 def test_outliers_do_not_depend_on_frame_or_order():
     cloud = np.concatenate([sphere(2000), np.random.default_rng(9).uniform(-1.5, 1.5, (60, 3))])
     found = outlying(cloud)

@@ -122,7 +122,12 @@ class Fit:
         moved = (value[points : points + queries] - start[0][points : points + queries]) / s
         thickness = 2 * BAND * self.cell / s
         away = self.far[q]
-        return data + normals + thickness * (length**3 * bend * discount).mean() + STAY * (away * moved.square()).mean()
+        return (
+            data
+            + normals
+            + thickness * (length**3 * bend * discount).mean()
+            + STAY * (away * moved.square()).mean()
+        )
 
     def _finish(self) -> float:
         """Seconds that extracting, checking and writing will take."""

@@ -26,14 +26,12 @@ def cup(per_area: float) -> np.ndarray:
     """A cylinder with a blind bore, of which the floor and the lower wall stay unseen."""
     draw = np.random.default_rng(5)
     count = lambda area: round(per_area * area)
-    return np.concatenate(
-        [
-            disc(count(np.pi * WALL**2), 0, WALL, -TOP, draw),
-            disc(count(np.pi * (WALL**2 - BORE**2)), BORE, WALL, TOP, draw),
-            tube(count(2 * np.pi * WALL * 2 * TOP), WALL, -TOP, TOP, draw),
-            tube(count(2 * np.pi * BORE * (TOP - SEEN)), BORE, SEEN, TOP, draw),
-        ]
-    )
+    return np.concatenate([
+        disc(count(np.pi * WALL**2), 0, WALL, -TOP, draw),
+        disc(count(np.pi * (WALL**2 - BORE**2)), BORE, WALL, TOP, draw),
+        tube(count(2 * np.pi * WALL * 2 * TOP), WALL, -TOP, TOP, draw),
+        tube(count(2 * np.pi * BORE * (TOP - SEEN)), BORE, SEEN, TOP, draw),
+    ])
 
 
 def along_the_axis(points: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:

@@ -57,7 +57,9 @@ class _Trilinear(torch.autograd.Function):
         return lattice, None, None
 
 
-def pulling(values: Tensor, queries: Tensor, targets: Tensor, weights: Tensor, *, smooth: float, surface: float, align: float) -> Tensor:
+def pulling(
+    values: Tensor, queries: Tensor, targets: Tensor, weights: Tensor, *, smooth: float, surface: float, align: float
+) -> Tensor:
     """As the reference's. The gradient is made together with the loss, and is handed on without a copy: backward runs once."""
     values, weights = _lattice(values), checked(weights, "weights", values.shape, torch.float32)
     queries, targets = _points(queries, "queries"), checked(targets, "targets", queries.shape, torch.float32)

@@ -13,7 +13,9 @@ from torch.nn.functional import cosine_similarity, normalize
 from surfrecon.ops.reference.trilinear import trilinear
 
 
-def pulling(values: Tensor, queries: Tensor, targets: Tensor, weights: Tensor, *, smooth: float, surface: float, align: float) -> Tensor:
+def pulling(
+    values: Tensor, queries: Tensor, targets: Tensor, weights: Tensor, *, smooth: float, surface: float, align: float
+) -> Tensor:
     """The objective of GridPull as published: pull + smooth roughness + surface mean f(t)^2 + align misalignment.
 
     With f the field, n = grad f / |grad f|, q a query and t its target on the scan: the pull is the mean of exp(|q - t|) times
