@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
@@ -19,7 +20,8 @@ CONTRADICTED = 2  # views that see through a point, which then isn't there if no
 APART = 4.0  # pixels' widths along the cells that join points to a patch; gaps of up to twice that are bridged
 CRUMB = 100  # points of a patch that tells nothing by itself
 LEAST_PATCH = 0.002  # of the largest patch, in an open scene
-LEAST_PART = 0.05  # the same where cameras stand around one object: the rest are its surroundings
+LEAST_PART = 0.05  # the same where cameras stand around one object: the rest are its surroundings ...
+BESIDE = 0.025  # ... but for what lies as near to a part, in diagonals of the largest: sides seen at a slant come in pieces
 AROUND = 0.6  # length of the mean of the directions of sight, below which cameras stand around what they look at
 
 
@@ -48,6 +50,8 @@ def seen_through(views: Views, maps: list[Tensor], points: np.ndarray) -> np.nda
 def crumbs(views: Views, points: np.ndarray, pixel: float) -> np.ndarray:
     """(N,) whether points (N, 3) belong to patches too small to be part of the scene, or of the object that the cameras stand around.
 
+    Around an object small patches count where they lie beside a large one.
+
     Args:
         pixel: width of a pixel at the surface.
     """
@@ -55,7 +59,13 @@ def crumbs(views: Views, points: np.ndarray, pixel: float) -> np.ndarray:
     sizes = np.bincount(patch)
     around = np.linalg.norm(views.directions.mean(axis=0)) < AROUND
     least = max(CRUMB, (LEAST_PART if around else LEAST_PATCH) * sizes.max())
-    return (sizes < min(least, sizes.max()))[patch]
+    large = sizes >= min(least, sizes.max())
+    if around:
+        diagonal = float(np.linalg.norm(np.ptp(points[patch == sizes.argmax()], axis=0)))
+        rows = np.flatnonzero(((sizes >= CRUMB) & ~large)[patch])
+        beside = cKDTree(points[large[patch]]).query(points[rows], distance_upper_bound=BESIDE * diagonal)[0] < np.inf
+        large[patch[rows[beside]]] = True
+    return ~large[patch]
 
 
 def patches(points: np.ndarray, side: float) -> np.ndarray:

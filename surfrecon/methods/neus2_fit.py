@@ -34,6 +34,7 @@ HUBER = 0.1  # errors of colour beyond this count as they are, those below by th
 RAMP = 0.3  # share of the steps over which levels come in, the coarse half of them first
 WARM, LAST = 20, 0.03  # steps over which the rate grows; its share at the end
 NETWORK_RATE, GAIN_RATE = 0.2, 0.1  # of the table's
+DIMMEST = 0.02  # mean colour to start from; pure black and white have no logit
 SKY = HashGrid(levels=6, features=2, base=4, finest=64, log2_entries=15)
 
 
@@ -48,7 +49,7 @@ class Fit:
         network = settings.network(self.pixel)
         with run.stage("start"):
             self.photographs = Photographs(views, self.device)
-            self.field = _untrained(settings, network, self.generator, start, len(views), self.photographs.masked)
+            self.field = _untrained(settings, network, self.generator, start, self.photographs)
             if before is not None:
                 _take_over(self.field, before)
             self.lattice = self.field.lattice()
@@ -139,8 +140,14 @@ def _take_over(field: RadianceField, before: RadianceField) -> None:
     field.surface.biases[-1][0] = 0
 
 
-def _untrained(settings: NeuS2, network: SdfNetwork, generator: torch.Generator, start: Field, views: int, masked: bool) -> RadianceField:
-    """A field whose surface is the start: the last layer's row of the distance is zero (the others: He et al., 2015)."""
+def _untrained(
+    settings: NeuS2, network: SdfNetwork, generator: torch.Generator, start: Field, photographs: Photographs
+) -> RadianceField:
+    """A field whose surface is the start: the last layer's row of the distance is zero (the others: He et al., 2015).
+
+    All is of the photographs' mean colour: were it brighter than they are, the first steps would darken it by whatever weight is at hand,
+    which leaves colours that no step can mend and a surface that has moved to hide behind others.
+    """
     device = generator.device
     normal = lambda shape: torch.randn(shape, generator=generator, device=device) * (2 / shape[1]) ** 0.5
     weights = [normal(shape) for shape in network.weight_shapes]
@@ -151,8 +158,9 @@ def _untrained(settings: NeuS2, network: SdfNetwork, generator: torch.Generator,
     shapes = ((settings.width, inputs), (settings.width, settings.width), (3, settings.width))
     colors = [normal(shape) for shape in shapes]
     colors[-1] *= 0.1
+    typical = torch.logit(photographs.mean(), eps=DIMMEST)
     sky = None
-    if not masked:
-        sky = Environment(SKY, SKY.start(generator), torch.zeros(3, SKY.encoded, device=device), torch.zeros(3, device=device))
-    zeros = [torch.zeros(shape[0], device=device) for shape in shapes]
-    return RadianceField(surface, colors, zeros, torch.zeros(views, 3, device=device), bands=BANDS, environment=sky)
+    if not photographs.masked:
+        sky = Environment(SKY, SKY.start(generator), torch.zeros(3, SKY.encoded, device=device), typical.clone())
+    starts = [torch.zeros(shape[0], device=device) for shape in shapes[:-1]] + [typical]
+    return RadianceField(surface, colors, starts, torch.zeros(photographs.views, 3, device=device), bands=BANDS, environment=sky)

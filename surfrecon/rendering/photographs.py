@@ -30,11 +30,12 @@ class Photographs:
     """V photographs, flattened.
 
     Attributes:
+        views: V.
         masked: whether it is known which pixels show the object.
     """
 
     def __init__(self, views: Views, device: torch.device):
-        self.masked = views.masks is not None
+        self.views, self.masked = len(views), views.masks is not None
         as_float = lambda values: torch.tensor(values, dtype=torch.float32, device=device)
         self.intrinsics, self.poses = as_float(views.intrinsics), as_float(views.cam_from_world)
         places, colors, inside, counts = [], [], [], []
@@ -52,6 +53,10 @@ class Photographs:
     def __len__(self) -> int:
         """P."""
         return len(self.places)
+
+    def mean(self) -> Tensor:
+        """(3,) colour of the object's pixels, of all where it isn't known which these are."""
+        return self.colors[self.inside].float().mean(dim=0) / 255
 
     def rays(self, pixels: Tensor) -> Rays:
         """Of pixels (R,), by their numbers, through their middles."""
