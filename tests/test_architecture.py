@@ -29,6 +29,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "visible": {"views", "pictures", "geometry"},
     "image_quality": {"errors"},
     "photo_consistency": {"views", "visible", "image_quality", "pictures", "stereo", "inverse_depth", "ops", "geometry", "errors"},
+    "patches": {"views", "stereo", "inverse_depth", "image_quality", "ops"},
     "view_quality": {"views", "visible", "image_quality", "photo_consistency", "pictures", "geometry", "errors"},
     "dtu": {"views", "metrics", "repair", "geometry", "errors"},
     "rigid_motion": FOUNDATION,
@@ -60,7 +61,10 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "checkpoints": {"io", *FOUNDATION},  # of io the atomic files only
     "optimize": {"checkpoints", "ops", *FOUNDATION},
     "survey": {"orientation", "local_surfaces", "outliers", "quality", "thinning", *FOUNDATION},
-    "methods": {"views", "survey", "orientation", "quality", "thinning", "losses", "fields", "rendering", *FITTING, "ops", *FOUNDATION},
+    "methods": {
+        *("views", "patches", "survey", "orientation", "quality", "thinning", "losses", "fields", "rendering", "ops"),
+        *(*FITTING, *FOUNDATION),
+    },
     "extract": {"fields", "ops", *FOUNDATION},
     "repair": FOUNDATION,
     "slivers": set(),

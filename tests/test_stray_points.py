@@ -68,7 +68,7 @@ def test_crumbs_are_small_patches_and_around_an_object_its_surroundings():
 def test_a_small_patch_beside_an_object_is_part_of_it_and_one_further_off_is_not():
     square = lambda count: 0.01 * np.column_stack([*np.indices((count, count)).reshape(2, -1), np.zeros(count**2)])
     sheet, piece = square(101), square(10)  # the sheet's diagonal is 1.41
-    beside, off, few = piece + [1.03, 0, 0], piece + [0, 1.1, 0], square(5) - [0.075, 0, 0]
+    beside, off, few = piece + np.array([1.03, 0, 0]), piece + np.array([0, 1.1, 0]), square(5) - np.array([0.075, 0, 0])
     points = np.concatenate([sheet, beside, off, few])
     owner = np.repeat([0, 1, 2, 3], [len(sheet), len(beside), len(off), len(few)])
     views = drawn([0.0, 90.0, 180.0, 270.0], sphere)

@@ -48,6 +48,7 @@ class NeuS2:
         blunt, sharp: width of the surface's logistic density at the first and the last step, in pixels.
         eikonal: weight of (|gradient| - 1)^2, colours' loss being 1.
         smooth: weight of the change of the normal over a pixel, squared.
+        patches: weight of what patches about the surface differ by from photograph to photograph, 1 - NCC.
         exposure: whether each photograph has an exposure of its own.
     """
 
@@ -67,6 +68,7 @@ class NeuS2:
     sharp: float = 0.35
     eikonal: float = 0.02
     smooth: float = 0.05
+    patches: float = 0.02
     exposure: bool = True
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {

@@ -18,7 +18,8 @@ from surfrecon.fields.hash_grid import HashGridField
 from surfrecon.fields.radiance import Environment, RadianceField
 from surfrecon.ops import HashGrid, Samples, SdfNetwork
 from surfrecon.optimize import Adam, cosine, train, warmed
-from surfrecon.rendering import BAND, Photographs, over, pixel_width, points, render
+from surfrecon.patches import Patches
+from surfrecon.rendering import BAND, Photographs, Rays, over, pixel_width, points, render
 from surfrecon.run import Run
 from surfrecon.views import Views
 
@@ -30,6 +31,8 @@ RAYS_AT_ONCE = 2**16
 FINISH_SECONDS = 45.0  # for the mesh, its colours, texture and measures: spot's took 40
 GATE = 0.4  # scale of the residual over its reach
 BANDS = 3  # of the spherical harmonics
+PATCHES = 512  # of a step, at most
+LEAST_COSINE = 0.2  # between the surface's normal and the ray, of a patch that is compared
 HUBER = 0.1  # errors of colour beyond this count as they are, those below by their square
 RAMP = 0.3  # share of the steps over which levels come in, the coarse half of them first
 WARM, LAST = 20, 0.03  # steps over which the rate grows; its share at the end
@@ -49,6 +52,7 @@ class Fit:
         network = settings.network(self.pixel)
         with run.stage("start"):
             self.photographs = Photographs(views, self.device)
+            self.patches = Patches(views, self.device) if settings.patches else None
             self.field = _untrained(settings, network, self.generator, start, self.photographs)
             if before is not None:
                 _take_over(self.field, before)
@@ -120,7 +124,26 @@ class Fit:
         loss = smooth_l1_loss(shown, target, beta=HUBER) + settings.eikonal * (gradient.norm(dim=1) - 1).square().mean()
         if settings.smooth:
             loss = loss + settings.smooth * self._roughness(x, gradient)
+        if self.patches is not None:
+            loss = loss + settings.patches * self._disagreement(samples, value.detach(), Rays(origins, directions), self.pool[first:last])
         return loss
+
+    def _disagreement(self, samples: Samples, value: Tensor, rays: Rays, pixels: Tensor) -> Tensor:
+        """What photographs disagree by about the surface, where the first PATCHES rays that cross it do."""
+        ray = samples.ray_of()
+        before = torch.nonzero((value[:-1] > 0) & (value[1:] <= 0) & (ray[:-1] == ray[1:]))[:, 0]
+        crossed, count = torch.unique_consecutive(ray[before], return_counts=True)
+        before, crossed = before[count.cumsum(0) - count][:PATCHES], crossed[:PATCHES]  # where each enters first
+        t = torch.lerp(samples.t[before], samples.t[before + 1], value[before] / (value[before] - value[before + 1]))
+        directions = rays.directions[crossed]
+        x = rays.origins[crossed] + t[:, None] * directions
+        rest, gradient, _ = self.field.surface.with_features(x)
+        slope = (gradient.detach() * directions).sum(dim=1)
+        straight = slope < -LEAST_COSINE
+        x = (x - (rest / torch.where(straight, slope, -1))[:, None] * directions)[straight]  # a step of Newton's carries the gradient
+        pixels = pixels[crossed[straight]]
+        view, place = self.photographs.view[pixels].long(), self.photographs.places[pixels].long()
+        return self.patches.disagreement(view, place, x, gradient[straight])
 
     def _roughness(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Mean square of how the gradient changes over a pixel, at every 8th sample."""
