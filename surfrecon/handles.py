@@ -19,7 +19,6 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from surfrecon.geometry import Mesh
 from surfrecon.slivers import following, opposite_sides
 
-MOST_CUTS = 50  # each takes a search over the whole mesh
 SPREAD = 0.1  # of the longest loop: marked edges this near to a place that was searched from count as searched
 PARTED = 0.25  # of the way to their neighbours that the two ends of a cut move apart
 
@@ -29,34 +28,55 @@ def without_small_handles(mesh: Mesh, *, longest: float) -> tuple[Mesh, int]:
 
     A handle is small where a loop along edges that doesn't part the mesh is no longer than `longest`. Vertices carry positions alone.
     """
-    for cuts in range(MOST_CUTS):
-        loop = short_loop(mesh, longest=longest)
-        if loop is None:
-            return mesh, cuts
-        mesh = cut(mesh, loop)
-    return mesh, MOST_CUTS
+    cuts = 0
+    while loops := short_loops(mesh, longest=longest):
+        for loop in loops:
+            mesh = cut(mesh, loop)
+        cuts += len(loops)
+    return mesh, cuts
 
 
-def short_loop(mesh: Mesh, *, longest: float) -> np.ndarray | None:
-    """(K,) vertices in turn of the shortest loop along edges, about, that doesn't part the mesh; None where none is that short."""
+def short_loops(mesh: Mesh, *, longest: float) -> list[np.ndarray]:
+    """Loops along edges, no longer than that, all of which together don't part the mesh and don't touch: (K,) vertices in turn of each.
+
+    The shortest is the first. There may be more, for which these leave no room; there are none if and only if this finds none.
+    """
     tail, head, marks = _marked_edges(mesh.faces, len(mesh.vertices))
     if not marks:
-        return None
+        return []
     length = np.linalg.norm(mesh.vertices[tail] - mesh.vertices[head], axis=1)
     start, end, edge = np.r_[tail, head], np.r_[head, tail], np.tile(np.arange(len(tail)), 2)
     order = np.argsort(start, kind="stable")
     first = np.searchsorted(start[order], np.arange(len(mesh.vertices) + 1))
     graph = first.tolist(), end[order].tolist(), edge[order].tolist(), length.tolist()
-    best, searched = None, set()
+    shortest, searched = {}, set()  # by their bits: loops with the same ones part the mesh together
     spread = SPREAD * longest
     for mark in sorted(marks):
         root = int(tail[mark])
-        if root not in searched:
-            loop, near = _loop_from(root, graph, marks, longest=longest + 2 * spread, near=spread)
-            searched |= near
-            if loop and _length(mesh.vertices[loop]) <= longest:
-                best, longest = loop, _length(mesh.vertices[loop])
-    return None if best is None else np.array(best)
+        if root in searched:
+            continue
+        loop, bits, near = _loop_from(root, graph, marks, longest=longest + 2 * spread, near=spread)
+        searched |= near
+        if loop:
+            along = _length(mesh.vertices[loop])
+            if along <= min(longest, shortest.get(bits, (np.inf,))[0]):
+                shortest[bits] = along, loop
+    return _apart(sorted((along, loop, bits) for bits, (along, loop) in shortest.items()), graph)
+
+
+def _apart(candidates: list[tuple[float, list[int], int]], graph: tuple) -> list[np.ndarray]:
+    """Of loops (length, vertices, bits), the first ones that don't touch those before, nor part the mesh together with them."""
+    first, neighbour, *_ = graph
+    taken, touched, basis = [], set(), {}  # the basis of their bits, by its numbers' highest
+    for _, loop, bits in candidates:
+        while bits.bit_length() in basis:
+            bits ^= basis[bits.bit_length()]
+        if bits and touched.isdisjoint(loop):
+            basis[bits.bit_length()] = bits
+            taken.append(np.array(loop))
+            for vertex in loop:
+                touched.update((vertex, *neighbour[first[vertex] : first[vertex + 1]]))
+    return taken
 
 
 def _marked_edges(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, dict[int, int]]:
@@ -107,8 +127,10 @@ def _forest(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
     return before
 
 
-def _loop_from(root: int, graph: tuple, marks: dict[int, int], *, longest: float, near: float) -> tuple[list[int] | None, set[int]]:
-    """The shortest loop over `root` whose bits aren't all even, without its tail, or None; and the vertices near the root.
+def _loop_from(
+    root: int, graph: tuple, marks: dict[int, int], *, longest: float, near: float
+) -> tuple[list[int] | None, int, set[int]]:
+    """The shortest loop over `root` whose bits aren't all even, without its tail, or None; its bits; and the vertices near the root.
 
     Args:
         graph: of each vertex the first place in the next two; the neighbour and the edge there; lengths of the edges.
@@ -117,7 +139,7 @@ def _loop_from(root: int, graph: tuple, marks: dict[int, int], *, longest: float
     """
     first, neighbour, edge_at, length = graph
     before, distance, bits, done = {root: -1}, {root: 0.0}, {root: 0}, set()
-    heap, best = [(0.0, root)], None
+    heap, best, odd = [(0.0, root)], None, 0
     close = set()
     while heap and heap[0][0] <= longest / 2:
         d, vertex = heapq.heappop(heap)
@@ -131,11 +153,11 @@ def _loop_from(root: int, graph: tuple, marks: dict[int, int], *, longest: float
             along = bits[vertex] ^ marks.get(edge, 0)
             if other in done:
                 if along != bits[other] and d + distance[other] + length[edge] <= longest:
-                    longest, best = d + distance[other] + length[edge], (vertex, other)
+                    longest, best, odd = d + distance[other] + length[edge], (vertex, other), along ^ bits[other]
             elif d + length[edge] < distance.get(other, np.inf):
                 distance[other], bits[other], before[other] = d + length[edge], along, vertex
                 heapq.heappush(heap, (distance[other], other))
-    return _between(*best, before) if best else None, close
+    return _between(*best, before) if best else None, odd, close
 
 
 def _between(a: int, b: int, before: dict[int, int]) -> list[int]:

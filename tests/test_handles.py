@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surfrecon.geometry import Mesh
-from surfrecon.handles import cut, short_loop, without_small_handles
+from surfrecon.handles import cut, short_loops, without_small_handles
 from surfrecon.repair import inspect
 
 RING, TUBE = 1.0, 0.3  # radii of a torus
@@ -44,19 +44,19 @@ def length(mesh: Mesh, loop: np.ndarray) -> float:
 
 def test_shortest_loop_of_a_torus_goes_once_around_its_tube():
     mesh = torus()
-    loop = short_loop(mesh, longest=10.0)
+    loop = short_loops(mesh, longest=10.0)[0]
     assert len(set(loop)) == len(loop) == 30 and length(mesh, loop) == pytest.approx(2 * np.pi * TUBE, rel=0.01)
     edges = {tuple(sorted(edge)) for face in mesh.faces for edge in zip(face, np.roll(face, -1))}
     assert all(tuple(sorted(edge)) in edges for edge in zip(loop, np.roll(loop, -1)))
 
 
 def test_mesh_without_handles_has_no_such_loop():
-    assert short_loop(plate(), longest=100.0) is None
+    assert not short_loops(plate(), longest=100.0)
 
 
 def test_cut_torus_is_a_bent_bar_of_about_the_same_volume():
     mesh = torus()
-    bar = inspect(cut(mesh, short_loop(mesh, longest=10.0)))
+    bar = inspect(cut(mesh, short_loops(mesh, longest=10.0)[0]))
     assert bar.solid and bar.genus == 0 and bar.components == 1
     assert bar.volume == pytest.approx(mesh.volume(), rel=0.02)
 
@@ -94,7 +94,24 @@ def test_each_of_two_pieces_keeps_its_wide_handle_and_loses_none():
 
 def test_loop_of_three_vertices_is_capped_by_one_face_a_side():
     mesh = torus(30, 3)
-    loop = short_loop(mesh, longest=10.0)
+    loop = short_loops(mesh, longest=10.0)[0]
     assert len(loop) == 3
     bar = cut(mesh, loop)
     assert len(bar.faces) == len(mesh.faces) + 2 and inspect(bar).solid and inspect(bar).genus == 0
+
+
+def test_loops_cut_at_once_are_apart_and_leave_the_piece_whole():
+    pinholes = [(x, y, 0.8) for x in (8, 13.3, 19.1, 25) for y in (9, 15.2, 21.3, 29)]
+    mesh = plate(*pinholes)
+    loops = short_loops(mesh, longest=8.0)
+    assert len(loops) == inspect(mesh).genus == len(pinholes)
+    assert len(np.unique(np.concatenate(loops))) == sum(map(len, loops))
+    mended, cuts = without_small_handles(mesh, longest=8.0)
+    report = inspect(mended)
+    assert cuts == len(pinholes) and report.genus == 0 and report.components == 1 and report.solid
+
+
+def test_of_two_loops_around_one_tube_one_is_cut():
+    mesh = torus()
+    candidates = short_loops(mesh, longest=1.1 * length(mesh, short_loops(mesh, longest=10.0)[0]))
+    assert len(candidates) == 1
