@@ -86,10 +86,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Made:
-    """A mesh, and the mean PSNR of held out views where its maker tells it itself."""
+    """A mesh, and the mean PSNR of held out views where its maker tells it itself; and what else that says."""
 
     mesh: Mesh
     psnr: float | None = None
+    note: str = ""
 
 
 def diagonal(item: Mesh | PointCloud) -> float:
@@ -191,7 +192,8 @@ def neus2(subject: Subject) -> Made:
         if done.returncode:
             raise Skipped((done.stderr.strip().splitlines() or ["the command failed"])[-1])
         report = json.loads(done.stdout)
-        return Made(read_mesh(target), (report["views"].get("held_out") or {}).get("psnr"))
+        parts = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in report["timings"].items() if seconds >= 1)
+        return Made(read_mesh(target), (report["views"].get("held_out") or {}).get("psnr"), parts)
 
 
 MAKERS: dict[str, Callable[[Subject], Made]] = {"hull": hull, "stereo": stereo, "neus2": neus2}
@@ -304,7 +306,7 @@ def held_against_each_other(case: str, makers: list[str], folder: Path | None) -
         seconds = time.perf_counter() - start
         cells, told = measured(made, subject)
         rows.append([maker, *cells, f"{seconds:.0f}"])
-        notes += [f"{maker}: {says}" for says in told["bad_views"]]
+        notes += [f"{maker}: {says}" for says in (made.note, *told["bad_views"]) if says]
         print("  ".join(rows[-1]), flush=True)
         if folder:
             pictures(made.mesh, subject, folder / f"{case}-{maker}")
