@@ -17,13 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from images import chosen, dino, fountain, walnut
+from images import SAMPLES, chosen, diagonal, dino, fountain, spot, walnut
 from results import DATA, record, table
 from scipy.spatial.transform import Rotation
 
 from surfrecon.errors import InputError, MissingDependencyError
+from surfrecon.geometry import Similarity
 from surfrecon.io import read_views
+from surfrecon.metrics import compare
 from surfrecon.pose_refinement import refined
+from surfrecon.reconstruct import reconstruct
 from surfrecon.run import Run
 from surfrecon.sfm import structure_from_motion
 from surfrecon.views import Views
@@ -40,6 +43,7 @@ CASES: dict[str, Callable[[], Views]] = {
 WITHOUT_CAMERAS = {"fountain": "mv_epfl_fountain_p11", "dino": "mv_dino_sparse_ring"}
 HEAD = ["case", "views", "cameras", "degrees", "worst", "refined", "worst", "centres %", "refined", "pixels", "refined"]
 HEAD += ["kept", "suspects", "s"]
+MESHES = ("as given", "disturbed", "refined")
 
 
 def distances(views: Views) -> np.ndarray:
@@ -74,6 +78,28 @@ def measured(name: str, truth: Views, views: Views, which: str) -> list[str]:
     return [*cells, "no" if result.refined else "yes", f"{len(result.suspects)}", f"{seconds:.0f}"]
 
 
+def into(truth: Views, views: Views) -> Similarity:
+    """What brings the cameras' centres to the true ones best: no photograph tells the frame and its scale."""
+    middle, target = views.centres.mean(axis=0), truth.centres.mean(axis=0)
+    here, there = views.centres - middle, truth.centres - target
+    turn, scale = Rotation.align_vectors(there, here)[0].as_matrix(), np.linalg.norm(there) / np.linalg.norm(here)
+    return Similarity(scale, target - scale * turn @ middle, turn)
+
+
+def meshes(seed: int) -> list[list[str]]:
+    """Of spot's surface how far it is off, in the cameras' best frame, with right cameras, disturbed ones and refined ones."""
+    subject, rows = spot(), []
+    for which in MESHES:
+        views = subject.views if which == "as given" else disturbed(subject.views, seed)
+        if which == "refined":
+            views = refined(views).views
+        mesh = reconstruct(views, "neus2", run=Run(seed=seed)).mesh.transformed(into(subject.views, views))
+        off = compare(mesh, subject.truth, samples=SAMPLES).distance * 1000 / diagonal(subject.truth)
+        rows.append([which, f"{off:.3f}", f"{off / float(rows[0][1]) if rows else 1:.2f}"])
+        print("  ".join(rows[-1]), flush=True)
+    return rows
+
+
 def registered(name: str) -> str:
     """How many photographs structure from motion finds cameras of, or why none."""
     run, start = Run(), time.perf_counter()
@@ -100,6 +126,7 @@ def main() -> None:
         for which, views in (("disturbed", disturbed(truth, options.seed)), ("as given", truth)):
             rows.append(measured(case, truth, views, which))
             print("  ".join(rows[-1]), flush=True)
+    surfaces = meshes(options.seed) if "spot" in cases else []
     for case in cases:
         if case in WITHOUT_CAMERAS:
             notes.append(registered(case))
@@ -109,6 +136,10 @@ Error of directions and centres before and after, against the data's own cameras
 didn't see.
 
 {table(HEAD, rows)}
+
+Spot's mesh by neus2: distance from the truth both ways in thousandths of its diagonal, in the true cameras' frame (by their centres).
+
+{table(["cameras", "distance", "of the given ones'"], surfaces)}
 
 """
     text += "\n".join(notes)

@@ -44,13 +44,12 @@ class Patches:
         self.sources, self.turns, self.shifts = torch.as_tensor(sources, device=device), as_float(turns), as_float(shifts)
         self.poses, self.inverse = as_float(views.cam_from_world), as_float(np.linalg.inv(views.intrinsics))
         greys = [(image @ LUMA).round().astype(np.uint8) for image in views.images]
-        fit = [_comparable(grey, mask) for grey, mask in zip(greys, views.masks or [None] * len(views))]
+        fit = [comparable(grey, mask) for grey, mask in zip(greys, views.masks or [None] * len(views))]
         together = lambda parts: torch.as_tensor(np.concatenate([part.ravel() for part in parts]), device=device)
         self.grey, self.fit = together(greys), together(fit)
         self.sizes = torch.tensor(views.sizes, device=device)
         self.first = torch.as_tensor(np.cumsum(views.sizes.prod(axis=1)) - views.sizes.prod(axis=1), device=device)
-        side = torch.arange(-(WINDOW // 2), WINDOW // 2 + 1, STRIDE, device=device)
-        self.around = torch.cartesian_prod(side, side)  # (K, 2)
+        self.around = grid().to(device)
 
     def disagreement(self, view: Tensor, pixels: Tensor, x: Tensor, normals: Tensor) -> Tensor:
         """() mean of 1 - NCC over the patches that can be compared, each with the better half of its sources; 0 if there is none.
@@ -99,6 +98,12 @@ class Patches:
         return torch.lerp(upper, lower, down), inside & known
 
 
+def grid() -> Tensor:
+    """(K, 2) columns and rows, from the middle of a patch, of those of its pixels that are compared."""
+    side = torch.arange(-(WINDOW // 2), WINDOW // 2 + 1, STRIDE)
+    return torch.cartesian_prod(side, side)
+
+
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
     """Normalised cross-correlation along the last axis, in levels of grey."""
     a, b = a - a.mean(dim=-1, keepdim=True), b - b.mean(dim=-1, keepdim=True)
@@ -106,7 +111,7 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).mean(dim=-1) / (variance(a) * variance(b)).sqrt()
 
 
-def _comparable(grey: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def comparable(grey: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """(H, W) bool: whether the patch about a pixel lies in the frame and the mask, and has more contrast than noise makes."""
     picture = torch.as_tensor(grey, dtype=torch.float64)
     within = torch.ones_like(picture) if mask is None else torch.tensor(mask, dtype=torch.float64)

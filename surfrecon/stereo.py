@@ -10,7 +10,7 @@ from surfrecon.backdrop import object_masks
 from surfrecon.errors import InputError
 from surfrecon.fusion import fused
 from surfrecon.geometry import PointCloud, Similarity
-from surfrecon.plane_sweep import depth_map, hull_cells
+from surfrecon.plane_sweep import DepthMap, depth_map, hull_cells
 from surfrecon.run import Run
 from surfrecon.views import Views
 
@@ -67,29 +67,38 @@ def stereo_cloud(views: Views, settings: Stereo | None = None, *, run: Run | Non
     unit_from_world = Similarity.fit(views)
     unit = views.transformed(unit_from_world)
     with run.stage("stereo"):
-        partners = neighbours(unit)
-        if not any(len(row) for row in partners):
-            raise InputError("no two views see one place from directions that differ by about 5 to 40 degrees: stereo needs such pairs")
-        levels = [unit if unit.masks is not None else replace(unit, masks=object_masks(unit))]
-        while levels[-1].sizes.max() > COARSE_SIDE or len(levels) < 2:
-            levels.append(levels[0].scaled(0.5 ** len(levels)))
-        hull = None if unit.masks is None else hull_cells(unit).to(run.torch_device())
-        compared = {
-            "box": unit.bounds(),
-            "window": settings.window,
-            "least_ncc": settings.least_ncc,
-            "hull": hull,
-            "device": run.torch_device(),
-        }
-        maps = []
-        for view in range(len(unit)):
-            maps.append(depth_map(levels, view, partners[view][: settings.sources], **compared))
-            run.step("stereo", view + 1, len(unit), depths=float((maps[-1].score > 0).float().mean()))
+        maps, partners = depth_maps(unit, settings, run)
     with run.stage("fuse"):
         cloud = fused(unit, maps, partners, agreeing=settings.agreeing, voxel=settings.voxel, hull=settings.hull, run=run)
     if not len(cloud):
         raise InputError("the views agree on no surface point: too little texture, or cameras that are off by more than a pixel")
     return cloud.transformed(unit_from_world.inverse())
+
+
+def depth_maps(unit: Views, settings: Stereo, run: Run) -> tuple[list[DepthMap], list[np.ndarray]]:
+    """The depth map of each view, and the rows of others, best first, that each can be matched with; views in the unit frame.
+
+    Raises:
+        InputError: no two see one place from fit angles.
+    """
+    partners = neighbours(unit)
+    if not any(len(row) for row in partners):
+        raise InputError("no two views see one place from directions that differ by about 5 to 40 degrees: stereo needs such pairs")
+    levels = [unit if unit.masks is not None else replace(unit, masks=object_masks(unit))]
+    while levels[-1].sizes.max() > COARSE_SIDE or len(levels) < 2:
+        levels.append(levels[0].scaled(0.5 ** len(levels)))
+    compared = {
+        "box": unit.bounds(),
+        "window": settings.window,
+        "least_ncc": settings.least_ncc,
+        "hull": None if unit.masks is None else hull_cells(unit).to(run.torch_device()),
+        "device": run.torch_device(),
+    }
+    maps = []
+    for view in range(len(unit)):
+        maps.append(depth_map(levels, view, partners[view][: settings.sources], **compared))
+        run.step("stereo", view + 1, len(unit), depths=float((maps[-1].score > 0).float().mean()))
+    return maps, partners
 
 
 def neighbours(views: Views, box: np.ndarray | None = None) -> list[np.ndarray]:

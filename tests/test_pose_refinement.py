@@ -7,10 +7,12 @@ import pytest
 from arc import CENTRE, ellipsoid
 from scipy.spatial.transform import Rotation
 
+from surfrecon.bundle import Problem
 from surfrecon.errors import InputError
 from surfrecon.geometry import Similarity
 from surfrecon.outlines import Outlines
-from surfrecon.pose_refinement import Doubt, Poses, Problem, Refinement, refined
+from surfrecon.pose_refinement import Refinement, refined
+from surfrecon.poses import Doubt, Poses, Prior
 from surfrecon.tracks import Links, Tracks
 from surfrecon.views import Views
 
@@ -129,7 +131,7 @@ def small_problem(views: Views) -> tuple[Problem, Poses, Tracks, np.ndarray]:
     pixels = np.stack([truth.project(view, points)[0] for view in range(count)], axis=1).reshape(-1, 2)
     tracks = Tracks(np.repeat(np.arange(30), count), np.tile(np.arange(count), 30), pixels)
     given = Poses(truth.cam_from_world[:, :, :3], truth.centres)
-    problem = Problem(given, views.intrinsics, Doubt(), Links((), ()), Outlines.of(views.masks))
+    problem = Problem(Prior(given, Doubt()), views.intrinsics, Links((), ()), Outlines.of(views.masks))
     return problem, given.stepped(0.01 * np.random.default_rng(1).normal(size=(count, 6))), tracks, points
 
 
@@ -138,7 +140,7 @@ def test_derivatives_are_those_of_the_residuals(views):
     frontier = problem.frontier(poses)
     _, to_pose, to_point = problem.reprojected(poses, tracks, points)
     # The denominator of touched() is taken as constant, which holds where the residual is zero: small steps from the truth.
-    _, *to_ends = problem.touched(problem.given, frontier)
+    _, *to_ends = problem.touched(problem.prior.given, frontier)
     size = 1e-6
     for axis in range(6):
         step = size * np.eye(6)[axis] * np.ones((len(views), 1))
@@ -146,7 +148,7 @@ def test_derivatives_are_those_of_the_residuals(views):
         np.testing.assert_allclose(to_pose[:, :, axis], (ends[0] - ends[1]) / (2 * size), rtol=1e-4, atol=1e-3)
         for view in (0, 5):
             alone = step * (np.arange(len(views)) == view)[:, None]
-            ends = [problem.touched(problem.given.stepped(sign * alone), frontier)[0] for sign in (1, -1)]
+            ends = [problem.touched(problem.prior.given.stepped(sign * alone), frontier)[0] for sign in (1, -1)]
             mine = sum(derivative[:, axis] * (frontier.views[:, side] == view) for side, derivative in enumerate(to_ends))
             np.testing.assert_allclose(mine, (ends[0] - ends[1]) / (2 * size), rtol=0.02, atol=2.0)
     for axis in range(3):
@@ -157,13 +159,13 @@ def test_derivatives_are_those_of_the_residuals(views):
 
 def test_points_are_placed_where_exact_rays_meet(views):
     problem, _, tracks, points = small_problem(views)
-    np.testing.assert_allclose(problem.placed(problem.given, tracks), points, atol=1e-8)
+    np.testing.assert_allclose(problem.placed(problem.prior.given, tracks), points, atol=1e-8)
 
 
 def test_a_whole_set_that_was_moved_goes_back_into_the_frame(views):
     problem, *_ = small_problem(views)
     turn = Rotation.from_rotvec([0.01, -0.02, 0.015]).as_matrix()
-    moved = Poses(problem.given.rotations @ turn.T, 1.03 * problem.given.centres @ turn.T + [0.02, 0.01, -0.03])
-    back = problem.in_frame(moved)
-    np.testing.assert_allclose(back.centres, problem.given.centres, atol=1e-7)
-    np.testing.assert_allclose(back.rotations, problem.given.rotations, atol=1e-7)
+    moved = Poses(problem.prior.given.rotations @ turn.T, 1.03 * problem.prior.given.centres @ turn.T + [0.02, 0.01, -0.03])
+    back = problem.prior.in_frame(moved)
+    np.testing.assert_allclose(back.centres, problem.prior.given.centres, atol=1e-7)
+    np.testing.assert_allclose(back.rotations, problem.prior.given.rotations, atol=1e-7)
