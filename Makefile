@@ -52,6 +52,7 @@ bench: venv  # against Open3D, on what lies in ../shared/data; about three hours
 	$(BIN)/python benchmarks/large.py --most 10000000
 	$(BIN)/python -m pip install pycolmap
 	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/ablations.py
 	$(BIN)/python benchmarks/poses.py
 	$(BIN)/python benchmarks/sequence.py
 
