@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from surfrecon.backdrop import object_masks
 from surfrecon.errors import InputError
@@ -78,12 +79,16 @@ def stereo_cloud(views: Views, settings: Stereo | None = None, *, run: Run | Non
 def depth_maps(unit: Views, settings: Stereo, run: Run) -> tuple[list[DepthMap], list[np.ndarray]]:
     """The depth map of each view, and the rows of others, best first, that each can be matched with; views in the unit frame.
 
+    Depths that the views come with are taken as they are.
+
     Raises:
         InputError: no two see one place from fit angles.
     """
     partners = neighbours(unit)
     if not any(len(row) for row in partners):
         raise InputError("no two views see one place from directions that differ by about 5 to 40 degrees: stereo needs such pairs")
+    if unit.depths is not None:
+        return [_given(depth, run) for depth in unit.depths], partners
     levels = [unit if unit.masks is not None else replace(unit, masks=object_masks(unit))]
     while levels[-1].sizes.max() > COARSE_SIDE or len(levels) < 2:
         levels.append(levels[0].scaled(0.5 ** len(levels)))
@@ -99,6 +104,13 @@ def depth_maps(unit: Views, settings: Stereo, run: Run) -> tuple[list[DepthMap],
         maps.append(depth_map(levels, view, partners[view][: settings.sources], **compared))
         run.step("stereo", view + 1, len(unit), depths=float((maps[-1].score > 0).float().mean()))
     return maps, partners
+
+
+def _given(depth: np.ndarray, run: Run) -> DepthMap:
+    """Of a depth (H, W), 0 where unknown."""
+    known = torch.tensor(depth > 0, device=run.torch_device())
+    inverse = 1 / torch.where(known, torch.tensor(depth, device=known.device), torch.inf)
+    return DepthMap(inverse.float(), known.float())
 
 
 def neighbours(views: Views, box: np.ndarray | None = None) -> list[np.ndarray]:

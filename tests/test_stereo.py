@@ -37,6 +37,16 @@ def test_views_all_around_cover_an_ellipsoid():
     assert np.bincount(octants, minlength=8).min() > 50
 
 
+def test_depths_that_views_come_with_are_taken_even_without_texture():
+    views = ellipsoid(16)
+    blank = replace(views, images=tuple(np.full_like(image, 90) for image in views.images))
+    depths = list(blank.depths)
+    depths[3] = depths[3] * 1.05  # which no other view confirms
+    cloud = stereo_cloud(replace(blank, depths=tuple(depths)), Stereo(hull=False), run=Run(device="cpu"))
+    off = np.abs(np.sqrt((((cloud.points - CENTRE) / AXES) ** 2).sum(1)) - 1)
+    assert len(cloud) > 5000 and off.max() < 0.03 and off.mean() < 0.003
+
+
 def test_same_views_give_the_same_cloud():
     views = replace(drawn(BOW[:3], sphere), depths=None)
     first, second = (stereo_cloud(views, Stereo(agreeing=1), run=Run(device="cpu")) for _ in range(2))

@@ -49,6 +49,7 @@ class NeuS2:
         eikonal: weight of (|gradient| - 1)^2, colours' loss being 1.
         smooth: weight of the change of the normal over a pixel, squared.
         patches: weight of what patches about the surface differ by from photograph to photograph, 1 - NCC.
+        depths: weight of the distance, unit frame, between the surface and what depth maps measure, where views come with some.
         exposure: whether each photograph has an exposure of its own.
     """
 
@@ -69,6 +70,7 @@ class NeuS2:
     eikonal: float = 0.02
     smooth: float = 0.05
     patches: float = 0.02
+    depths: float = 1.0
     exposure: bool = True
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {

@@ -31,7 +31,7 @@ RAYS_AT_ONCE = 2**16
 FINISH_SECONDS = 45.0  # for the mesh, its colours, texture and measures: spot's took 40
 GATE = 0.4  # scale of the residual over its reach
 BANDS = 3  # of the spherical harmonics
-PATCHES = 512  # of a step, at most
+PATCHES, MEASURED = 512, 1024  # of a step, at most: patches, and pixels whose depth is held against the surface
 LEAST_COSINE = 0.2  # between the surface's normal and the ray, of a patch that is compared
 HUBER = 0.1  # errors of colour beyond this count as they are, those below by their square
 RAMP = 0.3  # share of the steps over which levels come in, the coarse half of them first
@@ -126,6 +126,10 @@ class Fit:
             loss = loss + settings.smooth * self._roughness(x, gradient)
         if self.patches is not None:
             loss = loss + settings.patches * self._disagreement(samples, value.detach(), Rays(origins, directions), self.pool[first:last])
+        if self.photographs.depths is not None and settings.depths:
+            measured, _ = self.photographs.measured(self.pool[first:last][:MEASURED])
+            if len(measured):
+                loss = loss + settings.depths * field.surface.with_features(measured)[0].abs().mean()
         return loss
 
     def _disagreement(self, samples: Samples, value: Tensor, rays: Rays, pixels: Tensor) -> Tensor:

@@ -32,13 +32,14 @@ class Photographs:
     Attributes:
         views: V.
         masked: whether it is known which pixels show the object.
+        depths: (P,) of what pixels show, 0 where unknown; None where nothing is known of any.
     """
 
     def __init__(self, views: Views, device: torch.device):
         self.views, self.masked = len(views), views.masks is not None
         as_float = lambda values: torch.tensor(values, dtype=torch.float32, device=device)
         self.intrinsics, self.poses = as_float(views.intrinsics), as_float(views.cam_from_world)
-        places, colors, inside, counts = [], [], [], []
+        places, colors, inside, counts, depths = [], [], [], [], []
         for view, image in enumerate(views.images):
             mask = views.masks[view] if self.masked else np.ones(image.shape[:2], bool)
             row, column = np.nonzero(_around(mask))
@@ -46,8 +47,11 @@ class Photographs:
             colors.append(image[row, column])
             inside.append(mask[row, column])
             counts.append(len(row))
+            if views.depths is not None:
+                depths.append(views.depths[view][row, column])
         together = lambda parts: torch.as_tensor(np.concatenate(parts), device=device)
         self.places, self.colors, self.inside = together(places), together(colors), together(inside)
+        self.depths = together(depths) if depths else None
         self.view = torch.repeat_interleave(torch.arange(len(views), device=device, dtype=torch.int32), torch.tensor(counts, device=device))
 
     def __len__(self) -> int:
@@ -62,6 +66,14 @@ class Photographs:
         """Of pixels (R,), by their numbers, through their middles."""
         view = self.view[pixels].long()
         return pixel_rays(self.places[pixels].float() + 0.5, self.intrinsics[view], self.poses[view])
+
+    def measured(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(K, 3) places of what pixels (R,) show, by their depths, and the rows (K,) of those that have one."""
+        known = torch.nonzero(self.depths[pixels] > 0)[:, 0]
+        pixels = pixels[known]
+        origins, directions = self.rays(pixels)
+        axis = self.poses[self.view[pixels].long(), 2, :3]
+        return origins + (self.depths[pixels] / (directions * axis).sum(dim=1))[:, None] * directions, known
 
     def seen(self, pixels: Tensor) -> Seen:
         """In pixels (R,), by their numbers."""

@@ -94,6 +94,18 @@ def test_start_too_small_or_without_masks_ends_at_the_radius_as_well(views):
     assert radius_of(unmasked) == pytest.approx(RADIUS, rel=0.01)
 
 
+def test_depth_maps_tell_what_photographs_without_texture_do_not(views):
+    blank = replace(drawn(DIRECTIONS, wall=True), images=tuple(np.full_like(image, 90) for image in views.images))
+    depths = []
+    for view, mask in enumerate(views.masks):
+        origins, rays = views.rays(view, views.pixel_centres(view))
+        b, c = (origins * rays).sum(1), (origins * origins).sum(1) - RADIUS**2
+        along = (-b - np.sqrt(np.maximum(b * b - c, 0))) * (rays @ views.directions[view])
+        depths.append(np.where(mask.ravel(), along, 0).astype(np.float32).reshape(SIDE, SIDE))
+    field = QUICK.fit(replace(blank, depths=tuple(depths)), Run(device="cpu"), Ball(RADIUS - 0.03))
+    assert radius_of(field) == pytest.approx(RADIUS, rel=0.01)
+
+
 def test_next_frame_goes_on_from_the_one_before_in_a_fraction_of_the_steps(views, trained):
     steps, run = [], Run(device="cpu", on_step=lambda step: steps.append(step.total))
     field = replace(QUICK, following=0.25).fit(views, run, Ball(RADIUS + 0.01), trained[0])

@@ -1,5 +1,7 @@
 """Photographs as rays: colours, masks and places of their pixels are those of the views."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -48,6 +50,23 @@ def test_rays_are_those_of_the_views():
 def test_without_masks_all_pixels_count_as_object():
     photographs = Photographs(views(masked=False), torch.device("cpu"))
     assert len(photographs) == 2 * 40 * 30 and photographs.inside.all() and not photographs.masked
+
+
+def test_what_pixels_measured_lies_where_the_depths_say():
+    scene = views()
+    depths = np.random.default_rng(1).uniform(1, 3, (2, *scene.images[0].shape[:2])).astype(np.float32)
+    depths[:, ::3] = 0
+    scene = replace(scene, depths=tuple(depths))
+    photographs = Photographs(scene, torch.device("cpu"))
+    every = torch.arange(len(photographs))
+    places, rows = photographs.measured(every)
+    assert torch.equal(rows, torch.nonzero(photographs.depths > 0)[:, 0])
+    for view in range(2):
+        here = photographs.view[rows] == view
+        pixels, depth = scene.project(view, places[here].numpy())
+        np.testing.assert_allclose(pixels, photographs.places[rows[here]].numpy() + 0.5, atol=1e-3)
+        np.testing.assert_allclose(depth, photographs.depths[rows[here]].numpy(), rtol=1e-5)
+    assert Photographs(views(), torch.device("cpu")).depths is None
 
 
 def test_pixel_width_is_depth_over_focal_length():
