@@ -102,18 +102,19 @@ class Problem:
             w = found.inverse_depth
             plane, solid = fitted_planes(w, (w > 0).float(), FIT)
             fit = comparable(views.images[view] @ LUMA, None if views.masks is None else views.masks[view])
-            rows, columns = np.nonzero((solid & (w > 0)).cpu().numpy() & fit)
-            some = generator.permutation(len(rows))[:count]
-            row, column = rows[some], columns[some]
+            turn = generator.permutation(fit.size).reshape(fit.shape)  # of each pixel: one more or less leaves the others
+            row, column = np.nonzero((solid & (w > 0)).cpu().numpy() & fit)
+            first = np.sort(np.argsort(turn[row, column])[:count])
+            row, column = row[first], column[first]
             a, b, c = plane[:, row, column].double().cpu().numpy()
             planes.append(np.column_stack([a, b, c - a * (column + 0.5) - b * (row + 0.5)]))
             at = np.column_stack([column, row])[:, None] + around
             own.append(_normalised(greys[view][at[..., 1], at[..., 0]])[0])
             pixels.append(np.concatenate([at + 0.5, np.ones((*at.shape[:2], 1))], axis=2))
-            whose.append(np.full(len(some), view))
-            numbers, sources = patches + np.arange(len(some)), partners[view][: Stereo().sources]
-            pairs.append(np.column_stack([np.repeat(numbers, len(sources)), np.tile(sources, len(some))]).astype(int))
-            patches += len(some)
+            whose.append(np.full(len(row), view))
+            numbers, sources = patches + np.arange(len(row)), partners[view][: Stereo().sources]
+            pairs.append(np.column_stack([np.repeat(numbers, len(sources)), np.tile(sources, len(row))]).astype(int))
+            patches += len(row)
         whose, pixels, own, planes, pairs = (np.concatenate(item) for item in (whose, pixels, own, planes, pairs))
         return cls(prior, views.intrinsics, greys, whose, pixels, own, pairs), planes
 
