@@ -38,6 +38,10 @@ def main() -> None:
         folder = Path(name)
         words = [OBJECT, "--frames", FRAMES, "--views", VIEWS, "--size", SIDE, "--resolution", 192, "--truth", folder / "truth.ply"]
         timed("-m", "surfrecon.data_tools.render_views", *words, "-o", folder / "frames")
+        for file in (folder / "frames").glob("*/transforms.json"):  # photographs alone: the true depths that come with them would be used
+            views = json.loads(file.read_text())
+            views["frames"] = [{key: value for key, value in view.items() if key != "depth_file_path"} for view in views["frames"]]
+            file.write_text(json.dumps(views))
         for frame in range(options.frames, FRAMES):
             (folder / "frames" / f"frame_{frame:03d}").rename(folder / f"unused_{frame}")
         timed("-m", "surfrecon.apps.cli", "images", folder / "frames", "-o", folder / "mesh.ply")

@@ -1,5 +1,7 @@
 """neus2's training: rays of drawn pixels, samples in a band around the surface they meet, colours compared.
 
+Where rays cross the surface, patches are held against other photographs (patches.py), and the surface against depth maps, if there are any.
+
 Pixels are drawn for REFILL steps at once, and their samples found on a lattice of the surface as it is then. A checkpoint falls on such a
 refill, so that a run that resumes draws and finds the same. Letters and frame: see neus2.py.
 """

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def blob(tmp_path_factory) -> tuple[Path, Mesh]:
     texture = stone(mesh.bounds(), 0)
     for place, count in ((folder, 14), (folder / "others", 3)):
         cameras = cameras_around(mesh.vertices, directions_around(count), size=(96, 96))
-        write_views(render(mesh, cameras, texture=texture, samples=2).views, place)
+        write_views(replace(render(mesh, cameras, texture=texture, samples=2).views, depths=None), place)
     (folder.parent / "quick.toml").write_text(QUICK)
     return folder, mesh
 
@@ -157,7 +158,8 @@ def moving(tmp_path_factory) -> tuple[Path, list[Mesh]]:
     meshes = [motion.mesh(still, t) for t in (0.0, 0.15)]
     cameras = cameras_around(np.concatenate([mesh.vertices for mesh in meshes]), directions_around(14), size=(96, 96))
     for number, mesh in enumerate(meshes):
-        write_views(render(mesh, cameras, texture=texture, rest=still.vertices, samples=2).views, folder / f"frame_{number}")
+        views = render(mesh, cameras, texture=texture, rest=still.vertices, samples=2).views
+        write_views(replace(views, depths=None), folder / f"frame_{number}")
     (folder.parent / "quick.toml").write_text(QUICK)
     return folder, meshes
 
