@@ -12,6 +12,7 @@ from scipy.special import ndtri
 
 from surfrecon.errors import InputError
 
+LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in grey: Rec. 601
 WINDOW, SIGMA = 11, 1.5  # pixels, of SSIM's Gaussian
 K1, K2 = 0.01, 0.03  # of SSIM: where means and contrasts are so far below the full range, differences hardly count
 

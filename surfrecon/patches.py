@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from surfrecon import ops
-from surfrecon.image_quality import noise
+from surfrecon.image_quality import LUMA, noise
 from surfrecon.inverse_depth import carry
 from surfrecon.stereo import neighbours
 from surfrecon.views import Views
 
-LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
 SOURCES = 4  # of each view; the best half of them counts, so that others may be occluded
 WINDOW, STRIDE = 11, 2  # pixels along a patch, and between those of it that are compared
 NOISES = 2.0  # standard deviations of the noise that a patch must have

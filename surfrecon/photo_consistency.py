@@ -18,14 +18,13 @@ from torch.nn.functional import grid_sample
 from surfrecon import ops
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
-from surfrecon.image_quality import noise
+from surfrecon.image_quality import LUMA, noise
 from surfrecon.inverse_depth import carried
 from surfrecon.pictures import Scene
 from surfrecon.stereo import neighbours
 from surfrecon.views import Views
 from surfrecon.visible import seen
 
-LUMA = np.array([0.299, 0.587, 0.114]) / 255  # Rec. 601
 LONGEST_SIDE = 800  # pixels: larger views are scaled down, noise and half pixels of doubt with them
 PARTNERS = 4  # neighbours of each view
 LEAST_CONTRAST, MOST_CONTRAST = 2 / 255, 4 / 255  # standard deviation of grey in a patch, below which quantisation and noise decide ...
@@ -158,7 +157,7 @@ class _Comparer:
         pixels = np.stack([column, row], axis=1) + 0.5
         normal = normals[here.face[row, column]]
         facing = np.einsum("ni,ni->n", normal, views.rays(view, pixels)[1]) < -LEAST_COSINE
-        grey = views.images[view] @ LUMA
+        grey = views.images[view] @ (LUMA / 255)
         contrast = self.least_contrast
         if contrast is None:
             contrast = float(np.clip(NOISES * noise(grey, usable, calm=CALM), LEAST_CONTRAST, MOST_CONTRAST))

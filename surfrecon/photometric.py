@@ -18,8 +18,9 @@ from scipy.ndimage import gaussian_filter
 
 from surfrecon.errors import InputError
 from surfrecon.geometry import Similarity
+from surfrecon.image_quality import LUMA
 from surfrecon.inverse_depth import fitted_planes
-from surfrecon.patches import LEAST_NCC, LUMA, comparable, grid
+from surfrecon.patches import LEAST_NCC, comparable, grid
 from surfrecon.poses import Doubt, Poses, Prior, cauchy, descended, solved, summed
 from surfrecon.run import Run
 from surfrecon.stereo import Stereo, depth_maps

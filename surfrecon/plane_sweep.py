@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 
 from surfrecon import ops
 from surfrecon.bounding import Silhouettes
-from surfrecon.image_quality import noise
+from surfrecon.image_quality import LUMA, noise
 from surfrecon.inverse_depth import carry, smoothed
 from surfrecon.views import Views
 
@@ -210,6 +210,6 @@ def _peak(scores: Tensor, guide: Tensor, offsets: Tensor, mask: Tensor, spacing:
 def _grey(views: Views, view: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """(H, W) grey in [-0.5, 0.5] and mask, both float32."""
     image = torch.as_tensor(views.images[view].astype(np.float32), device=device)
-    grey = (image @ torch.tensor([0.299, 0.587, 0.114], device=device)) / 255 - 0.5  # Rec. 601 luma
+    grey = (image @ torch.tensor(LUMA, dtype=image.dtype, device=device)) / 255 - 0.5
     mask = torch.ones_like(grey) if views.masks is None else torch.as_tensor(views.masks[view].astype(np.float32), device=device)
     return grey, mask

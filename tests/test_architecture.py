@@ -44,7 +44,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "outlines": set(),
     "poses": {"errors"},
     "bundle": {"outlines", "poses", "tracks", "run"},
-    "photometric": {"views", "inverse_depth", "patches", "poses", "stereo", *FOUNDATION},
+    "photometric": {"views", "image_quality", "inverse_depth", "patches", "poses", "stereo", *FOUNDATION},
     "pose_refinement": {"views", "bundle", "outlines", "photometric", "poses", "stereo", "tracks", *FOUNDATION},
     "sfm": {"views", "io", *FOUNDATION},
     "visibility": {"views", "pictures", *FOUNDATION},

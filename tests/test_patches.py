@@ -7,8 +7,8 @@ import pytest
 import torch
 from arc import AXES, CENTRE, ellipsoid
 
-from surfrecon.image_quality import noise
-from surfrecon.patches import LEAST_NCC, LUMA, NOISES, QUANTISED, STRIDE, WINDOW, Patches
+from surfrecon.image_quality import LUMA, noise
+from surfrecon.patches import LEAST_NCC, NOISES, QUANTISED, STRIDE, WINDOW, Patches
 from surfrecon.stereo import neighbours
 from surfrecon.views import Views
 

@@ -13,7 +13,8 @@ from surfrecon.data_tools.textures import stone
 from surfrecon.data_tools.views import render
 from surfrecon.errors import InputError
 from surfrecon.geometry import Similarity
-from surfrecon.photo_consistency import LEAST_CONTRAST, LEAST_COSINE, LUMA, QUANTISED, photo_consistency
+from surfrecon.image_quality import LUMA
+from surfrecon.photo_consistency import LEAST_CONTRAST, LEAST_COSINE, QUANTISED, photo_consistency
 from surfrecon.pictures import cast_rays
 
 
@@ -29,7 +30,7 @@ def slow(mesh, views, reference, neighbour, patch):
     distance, face = cast_rays(mesh, origins, directions)
     normals = mesh.area_vectors()
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    grey = [image @ LUMA for image in views.images]
+    grey = [image @ (LUMA / 255) for image in views.images]
     carried = np.full((height, width), np.nan)
     for pixel in np.flatnonzero((face >= 0) & views.masks[reference].ravel()):
         point, normal = origins[pixel] + distance[pixel] * directions[pixel], normals[face[pixel]]
