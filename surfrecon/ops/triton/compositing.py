@@ -96,6 +96,18 @@ def half_drop(slope, length, anneal):
     return (anneal * straight + (1.0 - anneal) * early) * length * 0.5
 
 
+@triton.jit
+def opacity(f, half, s):
+    """Of intervals at whose ends the distance is f + half and f - half; and their optical depth, up to DEEPEST."""
+    a, b = s * (f + half), s * (f - half)
+    ea, eb = tl.exp(-tl.abs(a)), tl.exp(-tl.abs(b))
+    fall = tl.where(b < 0.0, tl.where(a < 0.0, -2.0 * s * half, b), 0.0)  # min(b, 0) - min(a, 0)
+    whole = tl.exp(fall)
+    alpha = tl.where(b < 0.0, 1.0 - tl.where(a < 0.0, whole, whole * ea), eb - ea) / (1.0 + eb)
+    tau = tl.log((1.0 + eb) / (1.0 + ea)) - fall
+    return tl.where(alpha < 0.0, 0.0, alpha), tl.where(tau > DEEPEST, DEEPEST, tl.where(tau < 0.0, 0.0, tau))
+
+
 @triton.jit(do_not_specialize=["anneal"])
 def forward(
     offsets, t, lengths, directions, sdf, gradient, color, inv_s, anneal, weights, behind, colors, depth, normal, transmittance,
@@ -113,14 +125,8 @@ def forward(
         gx, gy, gz = three(gradient, place, there)
         half = half_drop(gx * dx + gy * dy + gz * dz, tl.load(lengths + place, mask=there, other=0.0), anneal)
         f = tl.load(sdf + place, mask=there, other=0.0)
-        a, b = s * (f + half), s * (f - half)
-        ea, eb = tl.exp(-tl.abs(a)), tl.exp(-tl.abs(b))
-        fall = tl.where(b < 0.0, tl.where(a < 0.0, -2.0 * s * half, b), 0.0)  # min(b, 0) - min(a, 0)
-        whole = tl.exp(fall)
-        alpha = tl.where(b < 0.0, 1.0 - tl.where(a < 0.0, whole, whole * ea), eb - ea) / (1.0 + eb)
-        tau = tl.log((1.0 + eb) / (1.0 + ea)) - fall
-        tau = tl.where(tau > DEEPEST, DEEPEST, tl.where(tau < 0.0, 0.0, tau))
-        alpha, tau = tl.where(there, tl.where(alpha < 0.0, 0.0, alpha), 0.0), tl.where(there, tau, 0.0)
+        alpha, tau = opacity(f, half, s)
+        alpha, tau = tl.where(there, alpha, 0.0), tl.where(there, tau, 0.0)
         through = deep + tl.cumsum(tau, 0)
         weight = tl.exp(tau - through) * alpha
         tl.store(weights + place, weight, mask=there)
