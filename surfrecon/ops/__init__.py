@@ -195,8 +195,8 @@ def march(
     surface: Surface | None = None,
 ) -> Samples:
     """Samples of rays at regular steps through the box, those in occupied cells (M, M, M); of a surface only what rays see of it."""
-    backend = backend_of("march", origins, directions, jitter)
-    return backend.march(occupied, origins, directions, step=step, jitter=jitter, most=most, surface=surface)
+    call = lambda backend: backend.march(occupied, origins, directions, step=step, jitter=jitter, most=most, surface=surface)
+    return computed("march", [origins, directions, jitter], call)
 
 
 def known_medians(values: Tensor, *, least: int) -> Tensor:

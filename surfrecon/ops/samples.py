@@ -154,7 +154,7 @@ def check_march(
     most: int,
     surface: Surface | None = None,
 ) -> Tensor:
-    """(R,) steps; InputError unless all have the shapes, dtypes and values that march takes."""
+    """(R,) steps, for check_steps(); InputError unless all else has the shapes, dtypes and values that march takes."""
     if occupied.ndim != 3 or len(set(occupied.shape)) > 1 or not occupied.numel() or occupied.dtype != torch.bool:
         raise InputError(f"occupied must be (M, M, M) bool with M >= 1, got {tuple(occupied.shape)} {occupied.dtype}")
     if origins.ndim != 2 or origins.shape[1] != 3 or not origins.is_floating_point():
@@ -166,8 +166,6 @@ def check_march(
     if not isinstance(step, Tensor):
         step = torch.full((len(origins),), step, dtype=origins.dtype, device=origins.device)
     fits("step", step, (len(origins),), origins)
-    if not bool((step > 0).all()):
-        raise InputError("step must be > 0 (unit frame); take a fraction of a cell of the lattice")
     if most < 1:
         raise InputError(f"most must be >= 1 sample a ray, got {most}")
     if surface is not None:
@@ -178,6 +176,12 @@ def check_march(
         if not (surface.inv_s > 0 and surface.band > 0 and 0 <= surface.dark <= 1):
             raise InputError(f"a surface needs inv_s > 0, band > 0 and dark from 0 to 1, got {surface[1:]}")
     return step
+
+
+def check_steps(step: Tensor) -> None:
+    """Raise InputError unless all are > 0: apart from check_march, as a GPU is waited for."""
+    if not bool((step > 0).all()):
+        raise InputError("step must be > 0 (unit frame); take a fraction of a cell of the lattice")
 
 
 def fits(name: str, tensor: Tensor, shape: tuple[int, ...], like: Tensor) -> None:

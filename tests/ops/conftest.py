@@ -57,25 +57,36 @@ def native(request) -> Iterator[ModuleType]:
         yield backend
 
 
-@pytest.fixture(params=["reference", *VARIANTS])
-def backend(request) -> Iterator[ModuleType]:
-    """Every backend."""
-    with nullcontext(reference_backend) if request.param == "reference" else _native(request.param) as backend:
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # test_triton.py runs these tests so in a process of its own, slowly
+HASH_KERNELS = VARIANTS if {"hash_encode", "hash_sdf"} <= native_backend.KERNELS else []
+
+
+@contextmanager
+def _named(name: str) -> Iterator[ModuleType]:
+    others = {"triton": triton_backend, "reference": reference_backend}
+    with nullcontext(others[name]) if name in others else _native(name) as backend:
         yield backend
 
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # test_triton.py runs these tests so in a process of its own, slowly
-HASH_BACKENDS = ["triton"] if INTERPRETED else ["reference", *(VARIANTS if {"hash_encode", "hash_sdf"} <= native_backend.KERNELS else ())]
+@pytest.fixture(params=["triton"] if INTERPRETED else ["reference", *VARIANTS])
+def backend(request) -> Iterator[ModuleType]:
+    """Every backend."""
+    with _named(request.param) as backend:
+        yield backend
 
 
-@pytest.fixture(params=HASH_BACKENDS)
+@pytest.fixture(params=["triton"] if INTERPRETED else VARIANTS)
+def kernels(request) -> Iterator[ModuleType]:
+    """Every backend but the reference."""
+    with _named(request.param) as backend:
+        yield backend
+
+
+@pytest.fixture(params=["triton"] if INTERPRETED else ["reference", *HASH_KERNELS])
 def hash_backend(request, monkeypatch) -> Iterator[ModuleType]:
     """Every backend that has the ops on hash grids."""
-    if request.param == "triton":
-        monkeypatch.setattr(triton_backend.here, "_precision", "ieee")
-        yield triton_backend
-        return
-    with nullcontext(reference_backend) if request.param == "reference" else _native(request.param) as backend:
+    monkeypatch.setattr(triton_backend.here, "_precision", "ieee")
+    with _named(request.param) as backend:
         yield backend
 
 

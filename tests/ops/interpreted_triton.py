@@ -10,13 +10,15 @@ from ray_cases import case as ray_case
 from ray_cases import derivatives as ray_derivatives
 from test_adam import RATE, gradients, start, walk
 from test_hash_sdf import assert_same, derivatives
+from test_marching import MOST, ball, lattice, rays
+from test_marching import assert_same as assert_same_samples
 from triton.runtime import interpreter
 
 from surfrecon import ops
 from surfrecon.errors import InputError
 from surfrecon.ops import reference
 from surfrecon.ops import triton as backend
-from surfrecon.ops.triton import here, sdf
+from surfrecon.ops.triton import here, marching, sdf
 
 TF32_BITS = 11  # of a significand, the leading one included
 
@@ -179,6 +181,30 @@ def test_triton_composite_shows_nan_on_its_ray_alone(generator):
     some.sdf[7] = torch.nan
     for result in some.composite(backend)[1:]:
         assert result[1].isnan().all() and torch.isfinite(result[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("surface", [None, ball(17, 30.0)], ids=["all samples", "a surface"])
+@pytest.mark.parametrize("most", [MOST, 50])
+def test_triton_marches_alike_by_small_and_large_tiles(most, surface, monkeypatch, generator):
+    """Many programs, the last one not full, and rays longer than a tile; as a GPU has it, one ray each."""
+    occupied, (o, d, jitter) = lattice(16, 0.6, generator), rays(10, generator)
+    d = torch.nn.functional.normalize(0.5 * d - o, dim=1)
+    o[3, 1], d[8, 0] = torch.nan, torch.inf
+    march = lambda of: of.march(occupied, o, d, step=torch.linspace(0.01, 0.02, 10), jitter=jitter, most=most, surface=surface)
+    wanted = march(reference)
+    for together, places in ((1, 64), (4, 16), (16, 256)):
+        monkeypatch.setattr(marching, "RAYS_INTERPRETED", together)
+        monkeypatch.setattr(marching, "PLACES", places)
+        assert_same_samples(march(backend), wanted)
+    assert len(wanted) > 100 and not wanted.counts[[3, 8]].any()
+
+
+def test_triton_leaves_out_what_a_ray_meets_behind_nan_on_that_ray_alone():
+    surface = ball(9, 30.0)
+    surface.values[4, 4, 2] = torch.nan
+    o, d = torch.tensor([[0.0, 0, -2], [0.1, 0.5, -2]]), torch.tensor([[0.0, 0, 1]]).expand(2, 3)
+    found = backend.march(torch.ones(1, 1, 1, dtype=torch.bool), o, d, step=0.01, jitter=o[:, 0], most=MOST, surface=surface)
+    assert not found.counts[0] and found.counts[1] > 0 and torch.isfinite(found.t).all()
 
 
 def test_triton_is_interpreted_here():

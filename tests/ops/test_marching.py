@@ -66,13 +66,13 @@ def test_samples_are_those_of_a_slow_loop(cells, share, most, backend, generator
 
 @pytest.mark.parametrize("most", [MOST, 64])
 @pytest.mark.parametrize(("cells", "share"), [(64, 0.02), (64, 0.0005), (37, 0.4), (8, 0.0), (128, 0.00001)])
-def test_kernel_has_the_bytes_of_the_reference(cells, share, most, native, generator):
+def test_kernel_has_the_bytes_of_the_reference(cells, share, most, kernels, generator):
     occupied, (o, d, jitter) = lattice(cells, share, generator), rays(1000, generator)
-    found, wanted = (of.march(occupied, o, d, step=0.007, jitter=jitter, most=most) for of in (native, reference))
+    found, wanted = (of.march(occupied, o, d, step=0.007, jitter=jitter, most=most) for of in (kernels, reference))
     assert_same(found, wanted)
 
 
-def test_kernel_has_the_bytes_of_the_reference_on_borders_of_cells(native):
+def test_kernel_has_the_bytes_of_the_reference_on_borders_of_cells(kernels):
     """Rays in the planes between cells, along their edges, and nearly so: where a cell ends is settled by rounding."""
     generator = torch.Generator().manual_seed(1)
     occupied = lattice(16, 0.3, generator)
@@ -83,7 +83,7 @@ def test_kernel_has_the_bytes_of_the_reference_on_borders_of_cells(native):
     d = normalize(d, dim=1) + tiny[torch.randint(0, 6, (3000, 3), generator=generator)]
     jitter = torch.randint(0, 2, (3000,), generator=generator) / 2.0
     for step in (1 / 64, 0.01):
-        found, wanted = (of.march(occupied, o, d, step=step, jitter=jitter, most=MOST) for of in (native, reference))
+        found, wanted = (of.march(occupied, o, d, step=step, jitter=jitter, most=MOST) for of in (kernels, reference))
         assert_same(found, wanted)
 
 
@@ -150,12 +150,12 @@ def test_number_of_threads_changes_no_byte(native, generator, on_threads):
         assert_same(on_threads(1, march), on_threads(count, march))
 
 
-def test_memory_layout_does_not_matter(native, generator):
+def test_memory_layout_does_not_matter(kernels, generator):
     occupied, (o, d, jitter) = lattice(20, 0.2, generator), rays(100, generator)
-    wanted = native.march(occupied.transpose(0, 2).contiguous(), o, d, step=0.01, jitter=jitter, most=MOST)
+    wanted = kernels.march(occupied.transpose(0, 2).contiguous(), o, d, step=0.01, jitter=jitter, most=MOST)
     scattered = occupied.transpose(0, 2), o.T.contiguous().T, d.T.contiguous().T
     assert not any(tensor.is_contiguous() for tensor in scattered)
-    for of in (native, reference):
+    for of in (kernels, reference):
         assert_same(of.march(*scattered, step=torch.full((200,), 0.01)[::2], jitter=jitter, most=MOST), wanted)
 
 
@@ -185,10 +185,10 @@ def test_rays_see_the_band_of_a_surface_up_to_where_nothing_gets_through(backend
 
 
 @pytest.mark.parametrize("inv_s", [20.0, 400.0])
-def test_kernel_sees_what_the_reference_sees_of_a_surface(inv_s, native, generator):
+def test_kernel_sees_what_the_reference_sees_of_a_surface(inv_s, kernels, generator):
     occupied, (o, d, jitter) = lattice(16, 0.7, generator), rays(3000, generator)
     look = lambda of: of.march(occupied, o, d, step=0.004, jitter=jitter, most=300, surface=ball(65, inv_s))
-    found, wanted = (set(zip(item.ray_of().tolist(), item.t.tolist())) for item in (look(native), look(reference)))
+    found, wanted = (set(zip(item.ray_of().tolist(), item.t.tolist())) for item in (look(kernels), look(reference)))
     assert len(found) > 2000 and len(found ^ wanted) < 2e-3 * len(wanted)  # float32 sums decide on the edge of being seen
 
 

@@ -19,8 +19,9 @@ from surfrecon.ops import triton as backend
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton isn't installed: pip install triton (Linux)")
-FEWEST = {"test_hash_encoding.py": 35, "test_hash_sdf.py": 60, "interpreted_triton.py": 45}  # tests that must pass, by file
-ENOUGH_TIME = 600  # seconds; 40 on two quiet cores
+# Tests that must pass, by file.
+FEWEST = {"test_hash_encoding.py": 35, "test_hash_sdf.py": 60, "test_marching.py": 40, "interpreted_triton.py": 50}
+ENOUGH_TIME = 600  # seconds; up to 60 on two quiet cores
 
 USUAL = ops.HashGrid()
 PUBLISHED = ops.HashGrid(levels=14)
@@ -53,6 +54,9 @@ def test_tensors_on_the_cpu_are_refused():
         backend.hash_encode(small, torch.zeros(small.entries, 2), torch.zeros(3, 3))
     with pytest.raises(InputError, match="parameter must be float32 on a cuda device"):
         backend.adam_step(*torch.zeros(4, 5).unbind(), step=1, rate=0.1)
+    with pytest.raises(InputError, match="origins must be float32 on a cuda device"):
+        x = torch.zeros(2, 3)
+        backend.march(torch.ones(4, 4, 4, dtype=torch.bool), x, x + 1, step=0.1, jitter=x[:, 0], most=9)
 
 
 def test_unknown_precision_is_an_error_that_names_those_there_are():
@@ -124,6 +128,20 @@ def test_compositing_compiles_without_spilling(arch, compiled):
         assert found.stack == 0 and found.registers <= 128, found
     nothing = dict.fromkeys(("to_weights", "to_depth", "to_normal"))
     assert compiled(compositing.backward, constants | nothing, arch, {"num_warps": compositing.WARPS}, types).stack == 0
+
+
+@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("surface", [True, False], ids=["a surface", "all samples"])
+def test_marching_compiles_without_spilling_and_rounds_each_operation(surface, arch, compiled):
+    from surfrecon.ops.triton import marching
+
+    numbers = dict.fromkeys(("cells", "most", "nodes"), "i32") | dict.fromkeys(("inv_s", "band", "dark"), "fp32")
+    types = numbers | {"occupied": "*u8", "counts": "*i64", "offsets": "*i64"}
+    constants = marching.tile() | ({} if surface else {"values": None})
+    for left_out in (("counts",), ("offsets", "t", "lengths")):
+        found = compiled(marching.along, constants | dict.fromkeys(left_out), arch, marching.OPTIONS, types)
+        assert found.stack == 0 and found.registers <= 128 and found.shared == 0, found
+        assert found.spelt("div.rn.f64") and not found.spelt("fma.rn.f64")
 
 
 def test_networks_too_wide_for_one_kernel_are_told_apart():

@@ -9,6 +9,7 @@ import torch
 from hash_cases import Case, case, points
 from ray_cases import case as ray_case
 from ray_cases import derivatives as ray_derivatives
+from test_marching import assert_same, ball, lattice, rays
 from torch import Tensor
 
 from surfrecon import ops
@@ -135,6 +136,21 @@ def test_composite_is_the_references_and_the_same_at_each_run(inv_s, anneal, gen
     found, again = (ray_derivatives(some.to(torch.float32), backend, anneal=anneal) for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(found, again))
     assert_near(found[:-1], ray_derivatives(some, reference, anneal=anneal)[:-1], ENOUGH["ieee"])
+
+
+@pytest.mark.parametrize("most", [10_000, 50])
+def test_march_has_the_bytes_of_the_reference(most, generator):
+    occupied, (o, d, jitter) = lattice(64, 0.1, generator).to(DEVICE), (tensor.to(DEVICE) for tensor in rays(20_000, generator))
+    o[3, 1], d[8, 0] = math.nan, math.inf
+    step = torch.linspace(0.004, 0.02, len(o), device=DEVICE)
+    found, wanted = (of.march(occupied, o, d, step=step, jitter=jitter, most=most) for of in (backend, reference))
+    assert_same(found, wanted)
+    surface = ball(65, 60.0)
+    surface = surface._replace(values=surface.values.to(DEVICE))
+    seen = [of.march(occupied, o, d, step=step, jitter=jitter, most=most, surface=surface) for of in (backend, backend, reference)]
+    assert_same(*seen[:2])
+    found, wanted = (set(zip(item.ray_of().tolist(), item.t.tolist())) for item in seen[1:])
+    assert len(found) > 2000 and len(found ^ wanted) < 2e-3 * len(wanted)  # float32 sums decide on the edge of being seen
 
 
 def test_nan_infinite_and_far_points_are_as_on_the_cpu(generator):

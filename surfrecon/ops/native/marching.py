@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from surfrecon.ops.native.loader import BYTES, COUNT, FLOATS, LONGS, REAL, SIZE, checked, function, threads
-from surfrecon.ops.samples import Samples, Surface, check_march
+from surfrecon.ops.samples import Samples, Surface, check_march, check_steps
 
 BLOCK = 8  # cells along an axis, as in marching.cpp
 
@@ -32,6 +32,7 @@ def march(
     """
     checked(origins, "origins", (None, 3), torch.float32)
     step = check_march(occupied, origins, directions, step, jitter, most, surface)
+    check_steps(step)
     blocks = torch.empty((-(-len(occupied) // BLOCK),) * 3, dtype=torch.uint8)
     occupied = occupied.contiguous()
     arrays = [tensor.detach().contiguous() for tensor in (origins, directions, step, jitter)]

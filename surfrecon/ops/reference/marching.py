@@ -11,7 +11,7 @@ from torch import Tensor
 
 from surfrecon.ops.reference.compositing import neus_composite
 from surfrecon.ops.reference.trilinear import trilinear
-from surfrecon.ops.samples import Samples, Surface, box_interval, check_march
+from surfrecon.ops.samples import Samples, Surface, box_interval, check_march, check_steps
 
 AT_ONCE = 2**20  # places that are looked at together
 
@@ -52,6 +52,7 @@ def march(
         with steps of one length.
     """
     step = check_march(occupied, origins, directions, step, jitter, most, surface)
+    check_steps(step)
     o, d, h, first = origins.double(), directions.double(), step.double(), jitter.double() + 0.5
     near, far = box_interval(o, d)
     begins, speed = (o + 1) * (len(occupied) / 2), d * (len(occupied) / 2)  # in cells, and cells per unit length

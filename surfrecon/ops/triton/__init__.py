@@ -1,7 +1,8 @@
 """Kernels in Triton for NVIDIA GPUs, float32; triton itself is imported at the first call.
 
 The first call for a layout compiles its kernels (seconds; Triton keeps them on disk) and tries them on one point. After that nothing waits
-for the GPU, and no buffer's size depends on its numbers: a step of training can be captured as a CUDA graph.
+for the GPU, and no buffer's size depends on its numbers, except that march waits once a call, for the number of its samples. A step of
+training without march can be captured as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from surfrecon.ops.hash_grid import HashGrid, SdfNetwork
-from surfrecon.ops.samples import Composite, Samples
+from surfrecon.ops.samples import Composite, Samples, Surface
 from surfrecon.ops.triton.here import PRECISIONS, precision, problem, use_precision
 
-KERNELS = frozenset({"adam_step", "hash_encode", "hash_sdf", "neus_composite"})
+KERNELS = frozenset({"adam_step", "hash_encode", "hash_sdf", "march", "neus_composite"})
 
 __all__ = ["KERNELS", "PRECISIONS", "precision", "problem", "use_precision", *sorted(KERNELS)]
 
@@ -58,3 +59,19 @@ def neus_composite(
     from surfrecon.ops.triton import compositing
 
     return compositing.neus_composite(samples, directions, sdf, gradient, color, inv_s, anneal=anneal)
+
+
+def march(
+    occupied: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    *,
+    step: float | Tensor,
+    jitter: Tensor,
+    most: int,
+    surface: Surface | None = None,
+) -> Samples:
+    """As the reference's, to the byte; with a surface but for samples on the edge of being seen. It waits once, for their number."""
+    from surfrecon.ops.triton import marching
+
+    return marching.march(occupied, origins, directions, step=step, jitter=jitter, most=most, surface=surface)
