@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib import import_module
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from surfrecon.ops import reference
+from surfrecon.ops import gpu_package, reference
 from surfrecon.ops.hash_grid import HashGrid, SdfNetwork
 from surfrecon.ops.reference.hash_sdf import perceptron
 from surfrecon.ops.trial import Unusable, trial
@@ -29,17 +28,7 @@ KEPT_GRIDS = 16
 @cache
 def problem(device: torch.device) -> str | None:
     """Why it can't compute on a device, None if it can."""
-    if device.type != "cuda":
-        return f"tcnn computes on NVIDIA GPUs, not on {device}"
-    if not torch.cuda.is_available():
-        return "torch sees no NVIDIA GPU"
-    if find_spec("tinycudann") is None:
-        return "tinycudann isn't installed"
-    try:
-        import_module("tinycudann")
-    except Exception as error:  # it raises several kinds: no GPU, one it wasn't built for, another torch
-        return f"tinycudann doesn't load: {error}"
-    return None
+    return gpu_package.problem("tcnn", "tinycudann", device)
 
 
 def hash_encode(
