@@ -369,7 +369,7 @@ def tests(setting: Setting, table: Table) -> None:
 
 def machine(device: torch.device) -> str:
     names = []
-    for package in ("torch", "triton", "numpy", "scipy", "tinycudann"):
+    for package in ("torch", "triton", "numpy", "scipy", "tinycudann", "nerfacc"):
         try:
             names.append(f"{package} {version(package)}")
         except PackageNotFoundError:

@@ -1,7 +1,8 @@
 """Which backend computes what: chosen by op, device, dtype and preference.
 
-In float32 `triton` computes on NVIDIA GPUs and `native` on CPUs what they have kernels for, where they run; `tcnn` comes in on GPUs where
-triton doesn't. `reference` computes everything else. The preference is the process's: the command sets it once, before it computes.
+In float32 `triton` computes on NVIDIA GPUs and `native` on CPUs what they have kernels for, where they run; `tcnn` and
+`nerfacc` come in on GPUs where triton doesn't. `reference` computes everything else. The preference is the process's: the command sets it
+once, before it computes.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import torch
 from torch import Tensor
 
 from surfrecon.errors import InputError
-from surfrecon.ops import native, reference, tcnn, triton
+from surfrecon.ops import native, nerfacc, reference, tcnn, triton
 from surfrecon.ops.trial import Unusable
 
 log = logging.getLogger("surfrecon")
 
-MODULES = {"triton": triton, "native": native, "tcnn": tcnn, "reference": reference}
+MODULES = {"triton": triton, "native": native, "tcnn": tcnn, "nerfacc": nerfacc, "reference": reference}
 BACKENDS = tuple(MODULES)  # of several that can compute an op the first does
 USUAL = {"cuda": "triton", "cpu": "native"}  # whose absence is worth a warning
 PLAIN = "plain torch"
@@ -81,6 +82,7 @@ def candidates(device: str = "auto") -> list[tuple[str, str | None, str]]:
         "triton": f"kernels compiled for this GPU, products in {triton.precision()}",
         "native": native.available()[1],
         "tcnn": "tinycudann's encoding, layers by torch",
+        "nerfacc": "nerfacc's sums along rays, opacities by torch",
         "reference": PLAIN,
     }
     return [(name, _problem(name, device), what[name]) for name in BACKENDS]

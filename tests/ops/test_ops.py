@@ -12,7 +12,7 @@ from surfrecon.extract import marching_cubes
 from surfrecon.geometry import PointCloud
 from surfrecon.methods.gridpull import GridPull
 from surfrecon.metrics import compare
-from surfrecon.ops import choice, native, reference, tcnn, trial, triton
+from surfrecon.ops import choice, native, nerfacc, reference, tcnn, trial, triton
 from surfrecon.ops.trial import Unusable
 from surfrecon.run import Run
 
@@ -74,7 +74,7 @@ def test_reference_can_be_asked_for():
 
 def test_unknown_backend_is_an_error_that_names_those_there_are():
     for ask in (lambda: ops.choices(backend="fast"), lambda: ops.use("fast")):
-        with pytest.raises(InputError, match=r"no backend 'fast'.*triton, native, tcnn, reference"):
+        with pytest.raises(InputError, match=r"no backend 'fast'.*triton, native, tcnn, nerfacc, reference"):
             ask()
 
 
@@ -99,11 +99,11 @@ def test_without_a_library_everything_works_and_one_line_says_so(without_library
 def test_candidates_are_all_there_are_with_the_reason_of_each_that_does_not_fit():
     found = {name: problem for name, problem, what in ops.candidates("cpu") if what}
     assert tuple(found) == ops.BACKENDS and found["reference"] is None
-    assert all("not on cpu" in found[name] for name in ("triton", "tcnn"))
+    assert all("not on cpu" in found[name] for name in ("triton", "tcnn", "nerfacc"))
     assert "not on cuda" in dict((name, problem) for name, problem, _ in ops.candidates("cuda"))["native"]
 
 
-@pytest.mark.parametrize("name", ["triton", "tcnn"])
+@pytest.mark.parametrize("name", ["triton", "tcnn", "nerfacc"])
 def test_backend_that_does_not_fit_is_an_error_that_names_each_candidate_with_its_reason(name, without_library):
     with pytest.raises(InputError, match=rf"{name} can't be used: {name} computes on NVIDIA GPUs, not on cpu") as caught:
         ops.use(name, device="cpu")
@@ -112,20 +112,21 @@ def test_backend_that_does_not_fit_is_an_error_that_names_each_candidate_with_it
 
 @pytest.fixture
 def a_gpu(monkeypatch):
-    """triton and tcnn say that they compute on this CPU, which stands in for a GPU."""
-    for name in ("triton", "tcnn"):
+    """Backends for GPUs say that they compute on this CPU, which stands in for one."""
+    for name in ("triton", "tcnn", "nerfacc"):
         monkeypatch.setattr(choice.MODULES[name], "problem", lambda device: None)
     monkeypatch.setattr(native, "KERNELS", frozenset())
 
 
 def test_order_of_preference_on_a_gpu(a_gpu, monkeypatch):
     x = torch.zeros(3)
-    assert [choice.backend_of(op, x) for op in ("hash_sdf", "hash_encode", "adam_step")] == [triton] * 3
+    assert {choice.backend_of(op, x) for op in triton.KERNELS} == {triton}
     assert choice.backend_of("hash_sdf", x, x.double()) is choice.backend_of("trilinear", x) is reference
     assert {backend for op, backend, _ in ops.choices("cpu") if op in triton.KERNELS} == {"triton"}
     monkeypatch.setattr(triton, "problem", lambda device: "triton isn't installed")
     choice._works.cache_clear()
-    assert choice.backend_of("hash_sdf", x) is tcnn and choice.backend_of("adam_step", x) is reference
+    assert choice.backend_of("hash_sdf", x) is tcnn and choice.backend_of("neus_composite", x) is nerfacc
+    assert choice.backend_of("adam_step", x) is choice.backend_of("march", x) is reference
     ops.use("tcnn", device="cpu")
     assert choice.backend_of("hash_encode", x) is tcnn
     ops.use("reference", device="cpu")

@@ -29,7 +29,7 @@ def neus_alpha(sdf: Tensor, slopes: Tensor, lengths: Tensor, inv_s: Tensor, *, a
     Gradient: sdf, slopes, lengths and inv_s, first order.
     Source: Wang et al., NeuS, 2021, eq. 13.
     """
-    return -torch.expm1(-_optical_depth(sdf, slopes, lengths, inv_s, anneal))
+    return -torch.expm1(-optical_depth(sdf, slopes, lengths, inv_s, anneal))
 
 
 def neus_composite(
@@ -57,7 +57,7 @@ def neus_composite(
     check_composite(samples, directions, sdf, gradient, color, inv_s, anneal)
     ray = samples.ray_of()
     slopes = (gradient * directions[ray]).sum(1)
-    tau = _optical_depth(sdf, slopes, samples.lengths, inv_s, anneal)
+    tau = optical_depth(sdf, slopes, samples.lengths, inv_s, anneal)
     through, behind = _sums_along_rays(tau, ray, samples)
     weights = torch.exp(-(through - tau)) * -torch.expm1(-tau)
     gather = lambda values: values.new_zeros(samples.rays, *values.shape[1:]).index_add(0, ray, values)
@@ -65,7 +65,7 @@ def neus_composite(
     return Composite(weights, gather(seen * color), gather(weights * samples.t), gather(seen * gradient), torch.exp(-behind))
 
 
-def _optical_depth(sdf: Tensor, slopes: Tensor, lengths: Tensor, inv_s: Tensor, anneal: float) -> Tensor:
+def optical_depth(sdf: Tensor, slopes: Tensor, lengths: Tensor, inv_s: Tensor, anneal: float) -> Tensor:
     falling = anneal * (-slopes).relu() + (1 - anneal) * (0.5 - 0.5 * slopes).relu()
     half = falling * lengths / 2
     return logsigmoid(inv_s * (sdf + half)) - logsigmoid(inv_s * (sdf - half))
