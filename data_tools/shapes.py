@@ -1,13 +1,14 @@
 """Solids given by their signed distance, and the closed meshes of them: objects whose truth is known everywhere.
 
-Conventions: p points (N, 3), float64, any frame. Distances are negative inside. Every distance here is 1-Lipschitz, with the exact sign
-and zero set. Primitives are exact everywhere; of combinations, `a | b` is exact outside, `a & b` and `a - b` may fall short of the
-distance near edges that they cut.
+Conventions: p points (N, 3), any frame, float64 or float32, and distances come in the same type. Distances are negative inside. Every
+distance here is 1-Lipschitz, with the exact sign and zero set. Primitives are exact everywhere, but for superquadrics; of combinations,
+`a | b` is exact outside, `a & b` and `a - b` may fall short of the distance near edges that they cut. Balls, boxes, capsules, half-spaces
+and all combinations exist in the plane as well, of points (N, 2): see profiles.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ from surfrecon.run import Run
 
 MARGIN = 0.9  # half of a shape's longest side in the unit box of marching cubes
 KNOT_SAMPLES = 2048  # points of a knot's curve from which its nearest point is sought
+STEEPEST = 1e-6  # of 1 - slope^2 of a cone: beyond it one ball nearly holds the other
+CELL_SLACK = 1e-3  # for rounding
+CELL_POINTS = 64  # points per cell in which parts of a union are ruled out together
 NEWTON_STEPS = 4  # from a start within half a sample the error falls below 1e-12 of the knot
 
 
@@ -50,7 +54,18 @@ class Shape:
     def moved(self, offset) -> Shape:
         """The shape translated by (3,) offset."""
         offset = np.asarray(offset, float)
-        return Shape(lambda p: self.distance(p - offset), self.bounds + offset)
+        return Shape(lambda p: self.distance(p - offset.astype(p.dtype)), self.bounds + offset)
+
+    def rotated(self, turn: np.ndarray) -> Shape:
+        """The shape turned about the origin by a (3, 3) rotation. The bounds are those of the turned box."""
+        middle, half = self.bounds.mean(axis=0) @ turn.T, np.ptp(self.bounds, axis=0) / 2 @ np.abs(turn).T
+        return Shape(lambda p: self.distance(p @ turn.astype(p.dtype)), np.stack([middle - half, middle + half]))
+
+    def scaled(self, factors) -> Shape:
+        """The shape enlarged by a factor > 0, or by one along each axis: then the distance is a lower bound."""
+        factors = np.asarray(factors, float)
+        least = float(factors.min())
+        return Shape(lambda p: least * self.distance(p / factors.astype(p.dtype)), self.bounds * factors)
 
     def axes(self, order: str) -> Shape:
         """The shape with its axes renamed: axes("yzx") puts its x along y, its y along z and its z along x."""
@@ -60,52 +75,150 @@ class Shape:
         return Shape(lambda p: self.distance(p[:, to]), bounds)
 
 
-def _cube(half) -> np.ndarray:
-    return np.stack([-np.broadcast_to(half, 3), np.broadcast_to(half, 3)]).astype(float)
+def _cube(half, dimension: int = 3) -> np.ndarray:
+    return np.stack([-np.broadcast_to(half, dimension), np.broadcast_to(half, dimension)]).astype(float)
 
 
-def sphere(radius: float) -> Shape:
-    """A ball around the origin."""
-    return Shape(lambda p: np.linalg.norm(p, axis=1) - radius, _cube(radius))
+def length(p: np.ndarray) -> np.ndarray:
+    """(N,) lengths of the vectors (N, D)."""
+    return np.sqrt(np.einsum("ni,ni->n", p, p))
+
+
+def orthant(*sides: np.ndarray) -> np.ndarray:
+    """Distance to where all of the coordinates `sides`, (N,) each and perpendicular to each other, are negative."""
+    inner, outer = sides[0], np.maximum(sides[0], 0) ** 2
+    for side in sides[1:]:
+        inner, outer = np.maximum(inner, side), outer + np.maximum(side, 0) ** 2
+    return np.sqrt(outer) + np.minimum(inner, 0)
+
+
+def half_space(normal, offset: float = 0.0) -> Shape:
+    """Where p . normal < offset, the normal being a unit vector. Unbounded: made to cut others."""
+    normal, offset = np.asarray(normal, float), float(offset)
+    return Shape(lambda p: p @ normal.astype(p.dtype) - offset, _cube(np.inf, len(normal)))
+
+
+def sphere(radius: float, dimension: int = 3) -> Shape:
+    """A ball around the origin; a disk in two dimensions."""
+    radius = float(radius)
+    return Shape(lambda p: length(p) - radius, _cube(radius, dimension))
 
 
 def torus(major: float, minor: float) -> Shape:
     """A ring in the xy plane: a tube of radius `minor` around a circle of radius `major`."""
+    major, minor = float(major), float(minor)
     ring = lambda p: np.hypot(np.hypot(p[:, 0], p[:, 1]) - major, p[:, 2]) - minor
     return Shape(ring, _cube([major + minor, major + minor, minor]))
 
 
 def box(sides, rounding: float = 0.0) -> Shape:
-    """A box of (3,) sides around the origin, its edges rounded with a radius."""
-    half = np.asarray(sides, float) / 2
+    """A box of (3,) sides around the origin, its edges rounded with a radius; a rectangle where there are two sides."""
+    half, rounding = np.asarray(sides, float) / 2, float(rounding)
+    core = [float(side) - rounding for side in half]
+    return Shape(lambda p: orthant(*(np.abs(p[:, i]) - side for i, side in enumerate(core))) - rounding, _cube(half, len(half)))
+
+
+def cylinder(radius: float, height: float, rounding: float = 0.0) -> Shape:
+    """A flat-ended cylinder along z, centred, its edges rounded with a radius."""
+    rounding = float(rounding)
+    r, h = float(radius) - rounding, float(height) / 2 - rounding
+    flat = lambda p: orthant(np.hypot(p[:, 0], p[:, 1]) - r, np.abs(p[:, 2]) - h) - rounding
+    return Shape(flat, _cube([radius, radius, height / 2]))
+
+
+def round_cone(start, end, radius: float, end_radius: float) -> Shape:
+    """The hull of two balls: the union of all balls between them, their radius changing evenly.
+
+    With x and y across and along the axis from start, u the place on it and s the slope of the radius, |(x, y - u)| - (radius - s u) is
+    convex in u and least at y - x s / sqrt(1 - s^2), or at the nearer end.
+    """
+    start, end, radius, end_radius = np.asarray(start, float), np.asarray(end, float), float(radius), float(end_radius)
+    span = float(np.linalg.norm(end - start))
+    axis = (end - start) / max(span, np.finfo(float).tiny)
+    slope = (radius - end_radius) / max(span, np.finfo(float).tiny)
+    lean = slope / np.sqrt(max(1 - slope**2, STEEPEST)) if span else 0.0
+    lean = float(np.clip(lean, -1 / STEEPEST, 1 / STEEPEST))
 
     def distance(p: np.ndarray) -> np.ndarray:
-        q = np.abs(p) - (half - rounding)
-        return np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0) - rounding
+        q = p - start.astype(p.dtype)
+        along = q @ axis.astype(p.dtype)
+        across = np.sqrt(np.maximum(np.einsum("ni,ni->n", q, q) - along**2, 0))
+        place = np.clip(along - lean * across, 0, span)
+        return np.sqrt(across**2 + (along - place) ** 2) - radius + slope * place
 
-    return Shape(distance, _cube(half))
-
-
-def cylinder(radius: float, height: float) -> Shape:
-    """A flat-ended cylinder along z, centred."""
-
-    def distance(p: np.ndarray) -> np.ndarray:
-        q = np.stack([np.hypot(p[:, 0], p[:, 1]) - radius, np.abs(p[:, 2]) - height / 2], axis=1)
-        return np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0)
-
-    return Shape(distance, _cube([radius, radius, height / 2]))
+    reach = np.array([[radius], [end_radius]])
+    return Shape(distance, np.stack([(np.stack([start, end]) - reach).min(axis=0), (np.stack([start, end]) + reach).max(axis=0)]))
 
 
 def capsule(start, end, radius: float) -> Shape:
     """Everything within a radius of the segment between two points."""
-    start, end = np.asarray(start, float), np.asarray(end, float)
+    start, end, radius = np.asarray(start, float), np.asarray(end, float), float(radius)
     along = end - start
+    square = float(along @ along)
 
     def distance(p: np.ndarray) -> np.ndarray:
-        share = np.clip((p - start) @ along / (along @ along), 0, 1)
-        return np.linalg.norm(p - start - share[:, None] * along, axis=1) - radius
+        a = along.astype(p.dtype)
+        q = p - start.astype(p.dtype)
+        share = np.clip(q @ a / square, 0, 1)
+        return length(q - share[:, None] * a) - radius
 
     return Shape(distance, np.stack([np.minimum(start, end) - radius, np.maximum(start, end) + radius]))
+
+
+def superquadric(semiaxes, flat: float, upright: float) -> Shape:
+    """Where ((|x/a|^f + |y/b|^f)^(u/f) + |z/c|^u)^(1/u) < 1: 2 and 2 make an ellipsoid, large powers a box, powers of 1 an octahedron.
+
+    The left side is a norm, so its slope is at most its greatest value on the unit sphere, which Hoelder's inequality gives.
+
+    Args:
+        semiaxes: (3,) a, b, c.
+        flat, upright: the powers f and u, >= 1.
+    """
+    a, b, c = (float(axis) for axis in semiaxes)
+    flat, upright = float(flat), float(upright)
+
+    def steepest(first: float, second: float, power: float) -> float:
+        """The maximum of ((first x)^power + (second y)^power)^(1 / power) on the unit circle."""
+        if power >= 2:
+            return max(first, second)
+        s = 1 / (1 / power - 1 / 2)
+        return (first**s + second**s) ** (1 / s)
+
+    slope = steepest(steepest(1 / a, 1 / b, flat), 1 / c, upright)
+
+    def mean(x: np.ndarray, y: np.ndarray, power: float) -> np.ndarray:
+        """(x^power + y^power)^(1 / power) without overflow."""
+        most = np.maximum(np.maximum(x, y), np.finfo(x.dtype).tiny)
+        return most * (1 + (np.minimum(x, y) / most) ** power) ** (1 / power)
+
+    def distance(p: np.ndarray) -> np.ndarray:
+        x, y, z = np.abs(p).T
+        return (mean(mean(x / a, y / b, flat), z / c, upright) - 1) / slope
+
+    return Shape(distance, _cube([a, b, c]))
+
+
+def shell(shape: Shape, thickness: float) -> Shape:
+    """A sheet along the surface of a shape, half of its thickness on either side: thicker where the shape's distance falls short."""
+    half = float(thickness) / 2
+    return Shape(lambda p: np.abs(shape.distance(p)) - half, shape.bounds + np.array([[-half], [half]]))
+
+
+def repeated(shape: Shape, pitch, counts) -> Shape:
+    """Copies on a lattice around the origin. The shape must be its own mirror image in each axis, and fit within a pitch.
+
+    Args:
+        pitch: (3,) steps.
+        counts: (3,) copies along each axis, >= 1.
+    """
+    pitch, counts = np.asarray(pitch, float), np.asarray(counts)
+    last = (counts - 1) / 2
+
+    def distance(p: np.ndarray) -> np.ndarray:
+        step, end = pitch.astype(p.dtype), last.astype(p.dtype)
+        return shape.distance(p - step * np.clip(np.round(p / step + end) - end, -end, end))
+
+    return Shape(distance, shape.bounds + np.stack([-last * pitch, last * pitch]))
 
 
 def knot(turns: int, windings: int, major: float, minor: float, radius: float) -> Shape:
@@ -148,12 +261,56 @@ def smooth_union(a: Shape, b: Shape, blend: float) -> Shape:
 
     min(a, b) - blend h^2 / 4 with h = max(1 - |a - b| / blend, 0): the gradient is a mean of both, so 1-Lipschitz.
     """
+    blend = float(blend)
 
     def distance(p: np.ndarray) -> np.ndarray:
         da, db = a.distance(p), b.distance(p)
         return np.minimum(da, db) - blend * np.maximum(1 - np.abs(da - db) / blend, 0) ** 2 / 4
 
     return Shape(distance, (a | b).bounds + np.array([[-blend / 4], [blend / 4]]))
+
+
+def joined(parts: Sequence[Shape], blend: float = 0.0) -> Shape:
+    """The smooth union of many parts one after the other, or the plain one where blend = 0; as fast as the parts near each point allow.
+
+    Points are sorted into cells. As distances are 1-Lipschitz, their values at a cell's centre tell which parts can be the nearest
+    anywhere in it: a part that is further than the nearest by a cell's diagonal and 3 blends changes nothing.
+    """
+    parts, blend = list(parts), float(blend)
+
+    def distance(p: np.ndarray) -> np.ndarray:
+        centres, cell, reach = _cells(p)
+        at = np.stack([part.distance(centres) for part in parts])
+        near = at <= at.min(axis=0) + (2 * reach + 3 * blend)
+        result = np.full(len(p), np.inf, p.dtype)
+        for part, wanted in zip(parts, near):
+            rows = slice(None) if wanted.all() else np.flatnonzero(wanted[cell])
+            d, old = part.distance(p[rows]), result[rows]
+            result[rows] = np.minimum(d, old)
+            if blend:
+                result[rows] -= blend / 4 * np.maximum(1 - np.abs(d - old) / blend, 0) ** 2
+        return result
+
+    bounds = np.stack([np.min([part.bounds[0] for part in parts], axis=0), np.max([part.bounds[1] for part in parts], axis=0)])
+    swelling = blend / 4 * np.log2(len(parts) + 1)  # what several parts of one distance add up to
+    return Shape(distance, bounds + np.array([[-swelling], [swelling]]))
+
+
+def _cells(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(C, D) centres of the cells that hold points, (N,) the cell of each point, and the half diagonal of a cell."""
+    if not len(p):
+        return p, np.zeros(0, int), 0.0
+    count, dimension = p.shape
+    side = max(int((count / CELL_POINTS) ** (1 / dimension)), 1)
+    low = p.min(axis=0)
+    step = max(float(np.ptp(p, axis=0).max()) / side, float(np.finfo(p.dtype).tiny)) * (1 + CELL_SLACK)
+    place = ((p - low) / step).astype(np.int32)
+    code = place @ (side ** np.arange(dimension)).astype(np.int32)
+    held = np.zeros(side**dimension, bool)
+    held[code] = True
+    cells = np.flatnonzero(held)
+    centres = low + step * (np.stack(np.unravel_index(cells, (side,) * dimension, order="F"), axis=1) + 0.5).astype(p.dtype)
+    return centres, (np.cumsum(held) - 1)[code], step * np.sqrt(dimension) / 2 * (1 + CELL_SLACK)
 
 
 def smooth_difference(a: Shape, b: Shape, blend: float) -> Shape:
@@ -171,7 +328,8 @@ def embossed(shape: Shape, relief: Callable[[np.ndarray], np.ndarray], height: f
         relief: (N, 3) -> (N,), |relief| <= height.
         slope: bound of the relief's gradient.
     """
-    return Shape(lambda p: (shape.distance(p) - relief(p)) / (1 + slope), shape.bounds + np.array([[-height], [height]]))
+    steepest = 1 + float(slope)
+    return Shape(lambda p: (shape.distance(p) - relief(p)) / steepest, shape.bounds + np.array([[-height], [height]]))
 
 
 def bracket() -> Shape:
