@@ -10,7 +10,7 @@ from surfrecon.data_tools.families.draw import chance, direction, log_uniform, o
 from surfrecon.data_tools.shapes import Shape, box, embossed, joined, round_cone, smooth_difference, sphere, superquadric
 
 THINNEST = 0.045  # least radius of a tube or branch in a shape about 2 long
-TUBE_PARTS = 64  # round cones along a tube
+TUBE_PARTS = 48  # round cones along a tube
 
 
 def blends(rng: np.random.Generator) -> Shape:
@@ -67,7 +67,7 @@ def _curve(rng: np.random.Generator) -> tuple[np.ndarray, bool]:
 def _swept_once(rng: np.random.Generator) -> Shape:
     points, closed = _curve(rng)
     s = np.linspace(0, 2 * np.pi, len(points), endpoint=False)
-    size = log_uniform(rng, 0.06, 0.3)
+    size = log_uniform(rng, 0.08, 0.4)
     uneven = rng.uniform(0, 0.5) * np.cos(rng.integers(1, 5) * s + rng.uniform(0, 6))
     taper = 1 if closed else np.linspace(1, rng.uniform(0.3, 1), len(points))
     return tube(points, np.maximum(size * (1 + uneven) * taper, THINNEST), closed)
@@ -101,7 +101,7 @@ def _tree(rng: np.random.Generator) -> Shape:
             start, radius = end, thinner
             heading = heading + bend * direction(rng)
             heading /= np.linalg.norm(heading)
-        if level == 0 or len(parts) > 120:
+        if level == 0 or len(parts) > 80:
             return
         first = direction(rng)
         frame = [np.cross(heading, first), np.cross(heading, np.cross(heading, first))]
