@@ -12,6 +12,8 @@ from scipy.ndimage import label
 
 from surfrecon.data_tools.families.blocks import constructive, superquadrics
 from surfrecon.data_tools.families.organic import blends, branching, displaced, swept
+from surfrecon.data_tools.families.outlines import lofted, turned
+from surfrecon.data_tools.families.sheets import perforated, shells
 from surfrecon.data_tools.shapes import Shape, box
 from surfrecon.errors import InputError
 
@@ -20,6 +22,10 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Shape]] = {
     "superquadrics": superquadrics,
     "blends": blends,
     "swept": swept,
+    "lofted": lofted,
+    "turned": turned,
+    "shells": shells,
+    "perforated": perforated,
     "branching": branching,
     "displaced": displaced,
 }
