@@ -11,6 +11,9 @@ import numpy as np
 from scipy.ndimage import label
 
 from surfrecon.data_tools.families.blocks import constructive, superquadrics
+from surfrecon.data_tools.families.creatures import creatures
+from surfrecon.data_tools.families.furniture import furniture
+from surfrecon.data_tools.families.mechanical import mechanical
 from surfrecon.data_tools.families.organic import blends, branching, displaced, swept
 from surfrecon.data_tools.families.outlines import lofted, turned
 from surfrecon.data_tools.families.sheets import perforated, shells
@@ -28,6 +31,9 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Shape]] = {
     "perforated": perforated,
     "branching": branching,
     "displaced": displaced,
+    "furniture": furniture,
+    "mechanical": mechanical,
+    "creatures": creatures,
 }
 HELD_OUT = "creatures"  # never trained on: tells how well a network carries over to shapes unlike its own
 

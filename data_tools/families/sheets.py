@@ -223,7 +223,7 @@ def _minimal(rng: np.random.Generator) -> Shape:
     period = rng.uniform(0.7, 1.5)
     k, phase = 2 * np.pi / period, rng.uniform(0, 2 * np.pi, 3)
     gyroid, sheet, level = chance(rng), chance(rng), rng.uniform(-0.5, 0.5)
-    half = max(rng.uniform(0.05, 0.1) * k * np.sqrt(3), 0.35)
+    half = max(rng.uniform(0.05, 0.1) * k * 3**0.5, 0.35)
 
     def distance(p: np.ndarray) -> np.ndarray:
         q = (k * p + phase.astype(p.dtype)).T
