@@ -290,6 +290,22 @@ def joined(parts: Sequence[Shape], blend: float = 0.0) -> Shape:
     return Shape(distance, bounds + np.array([[-swelling], [swelling]]) * (len(parts) > 1))
 
 
+def scattered(parts: Sequence[Shape]) -> Shape:
+    """The union of many parts that lie apart: each is evaluated only where its box is nearer than all before it."""
+    parts = list(parts)
+    boxes = [box(np.ptp(part.bounds, axis=0)).moved(part.bounds.mean(axis=0)) for part in parts]
+
+    def distance(p: np.ndarray) -> np.ndarray:
+        result = np.full(len(p), np.inf, p.dtype)
+        for part, held in zip(parts, boxes):
+            least = held.distance(p)
+            rows = np.flatnonzero(least < result)
+            result[rows] = np.minimum(result[rows], np.maximum(part.distance(p[rows]), least[rows]))
+        return result
+
+    return Shape(distance, joined(parts).bounds)
+
+
 def smooth_difference(a: Shape, b: Shape, blend: float) -> Shape:
     """What b leaves of a, the rim rounded where both distances differ by less than `blend`: the complement of a smooth union."""
     outside = Shape(lambda p: -a.distance(p), a.bounds)
