@@ -38,7 +38,9 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Shape]] = {
 HELD_OUT = "creatures"  # never trained on: tells how well a network carries over to shapes unlike its own
 
 COARSE, FINE = 24, 40  # cells along the longest side, in the first and in the second look at a shape
-CLOSE = 0.45  # of a cell: a node so near a solid counts as in it, so that thin parts are neither missed nor broken
+CLOSE = 0.45  # of a cell: a node so near a solid counts as in it when bounds are found, so that thin parts aren't missed
+TOUCHING = 0.1  # of a cell: likewise when pieces are counted, so that thin parts aren't broken
+LEAST_SLOPE = 0.05
 FILLED = (0.015, 0.93)  # least and most part of its box that a shape may fill
 ONE_PIECE = 0.97  # least part of a shape in its largest piece
 DRAWS = 100  # at most
@@ -68,9 +70,10 @@ def _fitted(shape: Shape) -> Shape | None:
     bounds = np.stack([p[near].min(axis=0), p[near].max(axis=0)]) + np.array([[-step / 2], [step / 2]])
     p, step = _lattice(bounds, FINE)
     d = shape.distance(p.reshape(-1, 3)).reshape(p.shape[:3])
-    near = d <= CLOSE * step
-    pieces, count = label(near)
-    if count == 0 or np.bincount(pieces.ravel())[1:].max() < ONE_PIECE * near.sum():
+    slope = np.linalg.norm(np.gradient(d, step), axis=0)  # less than 1 where the distance falls short
+    near = d <= CLOSE * step * np.clip(slope, LEAST_SLOPE, 1)
+    pieces, count = label(d <= TOUCHING * step, np.ones((3, 3, 3)))
+    if count == 0 or np.bincount(pieces.ravel())[1:].max() < ONE_PIECE * (pieces > 0).sum():
         return None
     margin = (1 - CLOSE) * step
     bounds = np.stack([p[near].min(axis=0), p[near].max(axis=0)]).astype(float) + np.array([[-margin], [margin]])
@@ -84,6 +87,6 @@ def _lattice(bounds: np.ndarray, cells: int) -> tuple[np.ndarray, float]:
     """(X, Y, Z, 3) float32 nodes in the middles of cubes that fill a box, and the side of the cubes."""
     sides = np.ptp(bounds, axis=0)
     step = float(sides.max()) / cells
-    counts = np.maximum(np.ceil(sides / step - 1e-6), 1).astype(int)
+    counts = np.maximum(np.ceil(sides / step - 1e-6), 2).astype(int)
     axes = [middle + step * (np.arange(n) - (n - 1) / 2) for middle, n in zip(bounds.mean(axis=0), counts)]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32), step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from surfrecon.data_tools.families.draw import chance, direction, log_uniform, pick, rotation, upright, wavy
@@ -43,7 +45,6 @@ def _body(rng: np.random.Generator, fat: float) -> tuple[list[Shape], np.ndarray
     """The parts of the trunk, limbs and tail; where the head goes, and which way the neck points."""
     kind = pick(rng, "four legs", "four legs", "upright", "upright", "bird", "fish", "worm", "insect")
     girth = 0.2 * fat
-    mirror = np.array([1.0, -1, 1])
     if kind in ("four legs", "insect"):
         length = rng.uniform(0.6, 1.2)
         back = [np.array([x, 0, rng.uniform(-0.06, 0.06)]) for x in np.linspace(-length / 2, length / 2, 4)]
@@ -78,15 +79,18 @@ def _body(rng: np.random.Generator, fat: float) -> tuple[list[Shape], np.ndarray
         return parts, spine[2] + [0, 0, 0.3 * girth], np.array([0.2, 0, 1])
     if kind == "bird":
         tip = np.array([-0.5, 0, rng.uniform(-0.2, 0.2)])
-        parts = [round_cone([0, 0, 0], tip, 1.2 * girth, 0.5 * girth), round_cone(tip, tip + [-0.35, 0, 0.1], 0.4 * girth, 0.5 * girth)]
+        end = tip + np.array([-0.35, 0, 0.1])
+        parts = [round_cone([0, 0, 0], tip, 1.2 * girth, 0.5 * girth), round_cone(tip, end, 0.4 * girth, 0.5 * girth)]
         for side in (1, -1):
             lift = rng.uniform(-0.2, 0.9)
             elbow = np.array([-0.05, side * 0.35, 0.35 * lift])
             hand = elbow + np.array([-0.3, side * rng.uniform(0.25, 0.6), rng.uniform(-0.3, 0.3)])
-            for offset in np.linspace(0, -0.3, 4):  # feathers side by side make a wing
-                parts.append(round_cone(np.array([offset, side * 0.1, 0.02]), elbow + [offset, 0, 0], 0.07, 0.06))
-                parts.append(round_cone(elbow + [offset, 0, 0], hand + [0.6 * offset, 0, 0], 0.06, THINNEST))
-            parts += _limb(rng, np.array([-0.15, side * 0.5 * girth, -0.7 * girth]), np.array([0.1, 0, -1.0]), rng.uniform(0.3, 0.6), THINNEST * 1.2)
+            root = np.array([0, side * 0.1, 0.02])
+            for back in np.array([[0, 0, 0], [-0.1, 0, 0], [-0.2, 0, 0], [-0.3, 0, 0]]):  # feathers side by side make a wing
+                parts.append(round_cone(root + back, elbow + back, 0.07, 0.06))
+                parts.append(round_cone(elbow + back, hand + 0.6 * back, 0.06, THINNEST))
+            hip = np.array([-0.15, side * 0.5 * girth, -0.7 * girth])
+            parts += _limb(rng, hip, np.array([0.1, 0, -1.0]), rng.uniform(0.3, 0.6), THINNEST * 1.2)
         return parts, np.array([0.5, 0, 0.5]) * girth, np.array([0.6, 0, rng.uniform(0.3, 1.2)])
     # A fish or a worm: balls along a winding spine.
     count = 9
@@ -102,13 +106,13 @@ def _body(rng: np.random.Generator, fat: float) -> tuple[list[Shape], np.ndarray
         for place, aim in fins:
             tip = np.asarray(aim) * rng.uniform(0.6, 1.3)
             root = spine[place] + tip / np.linalg.norm(tip) * radii[place] * 0.7
-            for offset in (0, 0.1, 0.2):
-                parts.append(round_cone(root + [offset, 0, 0], root + tip + [offset * 0.5, 0, 0], 0.055, THINNEST))
+            for ahead in np.array([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0]]):
+                parts.append(round_cone(root + ahead, root + tip + ahead / 2, 0.055, THINNEST))
     elif chance(rng, 0.6):
         for i in range(1, count, 2):
             for side in (1, -1):
                 parts += _limb(rng, spine[i], np.array([0, side, -0.6]) / np.hypot(1, 0.6), radii[i] + 0.2, THINNEST * 1.1, 1)
-    return parts, spine[-1], (spine[-1] - spine[-2]) * mirror**2
+    return parts, spine[-1], spine[-1] - spine[-2]
 
 
 def _tail(rng: np.random.Generator, start: np.ndarray, aim: np.ndarray, girth: float) -> list[Shape]:
@@ -119,7 +123,7 @@ def _tail(rng: np.random.Generator, start: np.ndarray, aim: np.ndarray, girth: f
     aim, curl = aim / np.linalg.norm(aim), 0.6 * direction(rng)
     radii = np.maximum(np.linspace(radius, rng.uniform(0.2, 1) * radius, 6), THINNEST)
     start = start + aim * girth * 0.6
-    for r, s in zip(radii, radii[1:]):
+    for r, s in pairwise(radii):
         aim = aim + curl * 0.5
         aim /= np.linalg.norm(aim)
         parts.append(round_cone(start, start + aim * reach / 5, r, s))
@@ -143,7 +147,8 @@ def _head(rng: np.random.Generator, place: np.ndarray, aim: np.ndarray, fat: flo
         snout = rng.uniform(0.5, 1.6) * size
         parts.append(round_cone(centre, centre + face * (size + snout), 0.6 * size, max(rng.uniform(0.2, 0.5) * size, THINNEST)))
         if chance(rng, 0.2):  # an open mouth
-            parts.append(round_cone(centre - 0.5 * size * up, centre + face * (size + 0.8 * snout) - (0.6 * size + 0.08) * up, 0.4 * size, THINNEST))
+            jaw = centre + face * (size + 0.8 * snout) - (0.6 * size + 0.08) * up
+            parts.append(round_cone(centre - 0.5 * size * up, jaw, 0.4 * size, THINNEST))
     kind = rng.integers(4)
     for sign in (1, -1):
         root = centre + 0.75 * size * (0.6 * sign * side + 0.8 * up)

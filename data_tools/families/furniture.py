@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -96,7 +97,8 @@ def chair(rng: np.random.Generator) -> Shape:
     y = depth / 2 - thick / 2
     kind = rng.integers(3)
     if kind == 0:  # a panel
-        panel = polygon([[y - thick / 2, seat - pad], [y + thick / 2, seat - pad], [y + thick / 2 + lean, back], [y - thick / 2 + lean, back]])
+        near, far, low = y - thick / 2, y + thick / 2, seat - pad
+        panel = polygon([[near, low], [far, low], [far + lean, back], [near + lean, back]])
         parts.append(extruded(panel, width * rng.uniform(0.8, 1)).axes("yzx"))
     else:
         posts = [-width / 2 + thick / 2, width / 2 - thick / 2]
@@ -146,17 +148,14 @@ def shelf(rng: np.random.Generator) -> Shape:
     if chance(rng, 0.75):
         parts += [slab([s * x - board / 2, -depth / 2, 0], [s * x + board / 2, depth / 2, height]) for s in (-1, 1)]
     else:
-        parts += [
-            slab([s * x - board / 2, t * (depth - board) / 2 - board / 2, 0], [s * x + board / 2, t * (depth - board) / 2 + board / 2, height])
-            for s in (-1, 1)
-            for t in (-1, 1)
-        ]
+        post, y = box([board, board, height]), (depth - board) / 2
+        parts += [post.moved([a, b, height / 2]) for a in (-x, x) for b in (-y, y)]
     if chance(rng, 0.4):
         parts.append(slab([-width / 2, depth / 2 - board, low], [width / 2, depth / 2, height]))
     for place in rng.uniform(-0.3, 0.3, rng.integers(0, 3)) * width:
         parts.append(slab([place - board / 2, -depth / 2, low], [place + board / 2, depth / 2, height]))
     if chance(rng, 0.4):
-        for low_z, high_z in zip(levels[:-1], levels[1:]):
+        for low_z, high_z in pairwise(levels):
             start, wide = rng.uniform(-0.45, 0.2) * width, rng.uniform(0.1, 0.3) * width
             top = low_z + rng.uniform(0.5, 0.85) * (high_z - low_z)
             parts.append(slab([start, -0.2 * depth, low_z], [start + wide, 0.4 * depth, top]))
@@ -180,22 +179,23 @@ def sofa(rng: np.random.Generator) -> Shape:
         for s in (-1, 1):
             low, high = sorted([s * width / 2, s * (width / 2 - arm)])
             parts.append(slab([low, -depth / 2, foot], [high, depth / 2, seat + rise], soft))
-    cushions = max(int(round(2 * inner / 0.65)), 1)
+    cushions = max(round(2 * inner / 0.65), 1)
     edges = np.linspace(-inner, inner, cushions + 1)
-    for a, b in zip(edges[:-1], edges[1:]):
+    for a, b in pairwise(edges):
         parts.append(slab([a + 0.005, -depth / 2 - 0.02, seat - 0.14], [b - 0.005, depth / 2 - 0.2, seat + 0.02], 0.05))
         if chance(rng, 0.7):
             parts.append(slab([a + 0.02, depth / 2 - 0.36, seat - 0.02], [b - 0.02, depth / 2 - 0.18, back - 0.05], 0.06))
-    if width > 1.8 and chance(rng, 0.35):
-        s = pick(rng, -1, 1)
-        low, high = sorted([s * width / 2, s * (width / 2 - 0.75)])
+    corner = pick(rng, -1, 1) if width > 1.8 and chance(rng, 0.35) else 0
+    if corner:
+        low, high = sorted([corner * width / 2, corner * (width / 2 - 0.75)])
         parts.append(slab([low, -depth / 2 - 0.7, foot], [high, 0, seat], soft))
     if foot:
         leg = max(0.06, 1.3 * LEG * width)
         x, y = width / 2 - leg, depth / 2 - leg
         parts += [slab([a - leg / 2, b - leg / 2, 0], [a + leg / 2, b + leg / 2, foot + 0.05]) for a in (-x, x) for b in (-y, y)]
-        if parts[-5].bounds[0, 1] < -depth / 2 - 0.1:
-            parts.append(slab([-leg / 2, -depth / 2 - 0.65, 0], [leg / 2, -depth / 2 - 0.6, foot + 0.05]).moved([(low + high) / 2, 0, 0]))
+        if corner:
+            x = corner * (width / 2 - 0.375)
+            parts.append(slab([x - leg / 2, -depth / 2 - 0.65, 0], [x + leg / 2, -depth / 2 - 0.65 + leg, foot + 0.05]))
     return joined(parts)
 
 
@@ -210,7 +210,8 @@ def bed(rng: np.random.Generator) -> Shape:
     ]
     low = 0.0 if chance(rng, 0.3) else height - 0.2
     if low:
-        parts += [slab([a - leg / 2, b - leg / 2, 0], [a + leg / 2, b + leg / 2, height - 0.2]) for a in (-w + leg, w - leg) for b in (-d + leg, d - leg)]
+        post, x, y = box([leg, leg, height - 0.2]), w - leg, d - leg
+        parts += [post.moved([a, b, height / 2 - 0.1]) for a in (-x, x) for b in (-y, y)]
     else:
         parts.append(slab([-w, -d, 0], [w, d, height - 0.2]))
     if chance(rng, 0.75):
@@ -242,7 +243,7 @@ def lamp(rng: np.random.Generator) -> Shape:
         arc = height * 0.35
         line = np.stack([arc * (1 - np.cos(angle)), 0 * angle, 0.6 * height + arc * np.sin(angle)], axis=1)
         parts.append(capsule([0, 0, pole], line[0], pole))
-        parts += [capsule(a, b, pole) for a, b in zip(line[:-1], line[1:])]
+        parts += [capsule(a, b, pole) for a, b in pairwise(line)]
         top = line[-1] - [0, 0, high * 0.7]
     kind = rng.integers(3)
     if kind == 0:
@@ -254,7 +255,7 @@ def lamp(rng: np.random.Generator) -> Shape:
         profile = stroke([[low, 0], [up, high]], wall)
         bridge = box([2 * up, wall]).moved([0, high * 0.9])
         shade = revolved(profile | bridge)
-        parts.append(capsule(top, top + [0, 0, high * 0.9], pole))
+        parts.append(capsule(top, top + np.array([0, 0, high * 0.9]), pole))
     return joined([*parts, shade.moved(top)])
 
 
@@ -268,8 +269,8 @@ def cabinet(rng: np.random.Generator) -> Shape:
     columns, rows = int(np.clip(round(width / 0.5), 1, 3)), int(rng.integers(1, 5))
     xs, zs = np.linspace(-width / 2, width / 2, columns + 1), np.linspace(foot, height, rows + 1)
     hollows = []
-    for a, b in zip(xs[:-1], xs[1:]):
-        for c, d in zip(zs[:-1], zs[1:]):
+    for a, b in pairwise(xs):
+        for c, d in pairwise(zs):
             if chance(rng, 0.2):
                 wall = LEG * scale
                 hollows.append(slab([a + wall, -depth, c + wall], [b - wall, depth / 2 - wall, d - wall]))

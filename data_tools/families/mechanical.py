@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from surfrecon.data_tools.families.draw import chance, pick, rotation, upright
+from surfrecon.data_tools.families.draw import about, chance, pick, rotation, upright
 from surfrecon.data_tools.profiles import around, extruded, polygon, revolved, rounded
 from surfrecon.data_tools.shapes import Shape, box, capsule, cylinder, joined, repeated, smooth_union, sphere, torus
 
@@ -78,9 +78,7 @@ def _teeth(rng: np.random.Generator, radius: float) -> Shape:
     root, pitch = radius - depth, 2 * np.pi * (radius - depth) / count
     low, high = pitch * rng.uniform(0.25, 0.35), pitch * rng.uniform(0.1, 0.25)
     if chance(rng, 0.15):
-        angle = np.arange(count) * 2 * np.pi / count
-        tips, roots = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius, np.stack([np.cos(angle), np.sin(angle)], axis=1) * root
-        return polygon(np.stack([tips, roots], axis=1).reshape(-1, 2))
+        return polygon(np.stack([_regular(count, radius), _regular(count, root)], axis=1).reshape(-1, 2))
     tooth = polygon([[0.9 * root, -low], [radius, -high], [radius, high], [0.9 * root, low]])
     return sphere(root, 2) | around(tooth, count)
 
@@ -92,10 +90,9 @@ def _bracket(rng: np.random.Generator) -> Shape:
     soft = pick(rng, 0, 0.03)
     foot = box([reach, width, thick], soft).moved([reach / 2, 0, thick / 2])
     wall = box([thick, width, rise], soft).moved([thick / 2, 0, rise / 2])
-    if chance(rng, 0.4):  # a rounded top
-        round_top = extruded(joined([box([rise, width]).moved([-width / 2 + 0.01, 0]), sphere(width / 2, 2).moved([rise / 2 - width / 2, 0])]), thick)
-        if rise > width * 0.7:
-            wall = round_top.axes("zyx").moved([thick / 2, 0, rise / 2])
+    if rise > width * 0.7 and chance(rng, 0.4):  # a rounded top
+            outline = box([rise - width / 2, width]).moved([-width / 4, 0]) | sphere(width / 2, 2).moved([(rise - width) / 2, 0])
+            wall = extruded(outline, thick).axes("zyx").moved([thick / 2, 0, rise / 2])
     parts = [foot, wall]
     kind = rng.integers(4)
     if kind == 0:
@@ -115,7 +112,7 @@ def _bracket(rng: np.random.Generator) -> Shape:
         radius = min(rng.uniform(0.15, 0.35), width / 2 - WALL, rise / 3)
         place = np.array([0, 0, rise - max(radius + WALL, rise * 0.35)])
         if chance(rng, 0.5):
-            body = body | cylinder(radius + WALL, thick * 3).axes("yzx").moved(place + [thick / 2, 0, 0])
+            body = body | cylinder(radius + WALL, thick * 3).axes("yzx").moved(place + np.array([thick / 2, 0, 0]))
         body = body - cylinder(radius, 1.5).axes("yzx").moved(place)
     return body
 
@@ -132,7 +129,8 @@ def _bearing(rng: np.random.Generator) -> Shape:
     shape = races | around(rolling.moved([middle, 0, 0]), count)
     if chance(rng, 0.35):  # a pillow block
         foot = box([2.8, 2 * outer, width * 1.1]).moved([0, -outer * 1.0, 0]) & box([2.8, 1.5, 2]).moved([0, -0.9, 0])
-        foot = (foot - cylinder(outer - wall / 2, ENDLESS)) - repeated(cylinder(0.12, ENDLESS).axes("xzy"), [2.1, 1, 1], [2, 1, 1])
+        bolts = repeated(cylinder(0.12, ENDLESS).axes("xzy"), [2.1, 1, 1], [2, 1, 1])
+        foot = foot - cylinder(outer - wall / 2, ENDLESS) - bolts
         shape = shape | foot
     return shape
 
@@ -155,7 +153,7 @@ def _shaft(rng: np.random.Generator) -> Shape:
             body = body - cylinder(min(0.3 * radii[i], 0.3 * long, 0.1), 2).axes("yzx").moved([0, 0, middle])
         elif kind == 2 and radii[i] > 0.2:  # a hexagon
             cap = cylinder(2, long).moved([0, 0, middle])
-            hexagon = extruded(polygon(0.95 * radii[i] * np.stack([np.cos(np.arange(6) * np.pi / 3), np.sin(np.arange(6) * np.pi / 3)], 1)), 9)
+            hexagon = extruded(polygon(_regular(6, 0.95 * radii[i])), ENDLESS)
             body = body - (cap - hexagon)
         elif kind == 3 and long > 0.35:  # rings like a thread
             count = int(long / 0.14)
@@ -181,7 +179,7 @@ def _housing(rng: np.random.Generator) -> Shape:
     if chance(rng, 0.4):
         shape = shape | repeated(box([0.1, sides[1] + 0.3, sides[2]]), [0.35, 9, 9], [int(sides[0] / 0.45), 1, 1])
     bosses = cylinder(0.16, sides[2]).moved([0, 0, wall / 3])
-    corners = repeated(bosses, [*(np.ptp(outline.bounds, axis=0) * 0.72), 9], [2, 2, 1])
+    pitch = [*(0.72 * np.ptp(outline.bounds, axis=0)), ENDLESS]
     bore = rng.uniform(0.15, 0.3)
     boss = cylinder(bore + WALL, sides[1] + 0.3).axes("xzy" if chance(rng) else "yzx")
     boss = boss.moved([0, 0, rng.uniform(-0.1, 0.1) * sides[2]])
@@ -189,7 +187,8 @@ def _housing(rng: np.random.Generator) -> Shape:
         shape = shape | boss
     shape = shape - extruded(inner, sides[2]).moved([0, 0, wall])
     if chance(rng, 0.5):
-        shape = (shape | (corners & extruded(outline, sides[2]))) - repeated(cylinder(0.07, 0.5), [*(np.ptp(outline.bounds, axis=0) * 0.72), 9], [2, 2, 1]).moved([0, 0, sides[2] / 2])
+        shape = shape | (repeated(bosses, pitch, [2, 2, 1]) & extruded(outline, sides[2]))
+        shape = shape - repeated(cylinder(0.07, 0.5), pitch, [2, 2, 1]).moved([0, 0, sides[2] / 2])
     axis = pick(rng, "xyz", "xzy", "yzx")
     shape = shape - cylinder(bore, ENDLESS).axes(axis)
     if chance(rng, 0.25):  # closed by a cover
@@ -208,25 +207,30 @@ def _wheel(rng: np.random.Generator) -> Shape:
         body = revolved(profile)
         side = (cylinder(0.6, width) - cylinder(hub, ENDLESS)).moved([0, 0, width * 0.75])
         body = body - side - side.rotated(np.diag([1.0, -1, -1]))
-        return body - cylinder(hub - WALL, ENDLESS) - (_bolts(rng, hub, 0.6) if chance(rng) else cylinder(0.01, 0.01).moved([5, 0, 0]))
+        body = body - cylinder(hub - WALL, ENDLESS)
+        return body - _bolts(rng, hub, 0.6) if chance(rng) else body
     bored = cylinder(hub, width * rng.uniform(0.8, 1.6)) - cylinder(hub - WALL, ENDLESS)
     if kind == 1:  # a fan
         count = int(rng.integers(3, 8))
         tilt = rng.uniform(0.3, 0.9)
-        turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
-        blade = box([1, rng.uniform(0.3, 0.7), 0.09], rounding=0.04).rotated(turn).moved([0.6, 0, 0])
-        blades = [blade.rotated(_about_z(2 * np.pi * i / count)) for i in range(count)]
+        blade = box([1, rng.uniform(0.3, 0.7), 0.09], rounding=0.04).rotated(about(0, tilt)).moved([0.6, 0, 0])
+        blades = [blade.rotated(about(2, 2 * np.pi * i / count)) for i in range(count)]
         fan = joined([cylinder(hub, width), *blades]) - cylinder(hub - WALL, ENDLESS)
         return fan | (cylinder(1.15, width) - cylinder(1.05, ENDLESS)) if chance(rng, 0.4) else fan
     body = (torus(1 - rim, rim) if kind == 2 else cylinder(1, width) - cylinder(1 - rim, ENDLESS)) | bored
     count = int(rng.integers(3, 9))
-    spoke = box([1 - rim, rng.uniform(0.1, 0.2), min(width, rng.uniform(0.1, 0.3))]) if chance(rng) else cylinder(rng.uniform(0.055, 0.09), 1 - rim).axes("yzx")
+    if chance(rng):
+        spoke = box([1 - rim, rng.uniform(0.1, 0.2), min(width, rng.uniform(0.1, 0.3))])
+    else:
+        spoke = cylinder(rng.uniform(0.055, 0.09), 1 - rim).axes("yzx")
     spokes = around(spoke.moved([(1 - rim) / 2 + 0.05, 0, 0]), count) - cylinder(hub - WALL / 2, ENDLESS)
     return body | spokes
 
 
-def _about_z(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+def _regular(count: int, radius: float) -> np.ndarray:
+    """(count, 2) corners of a regular polygon."""
+    angle = np.arange(count) * 2 * np.pi / count
+    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _lever(rng: np.random.Generator) -> Shape:
@@ -248,7 +252,7 @@ def _lever(rng: np.random.Generator) -> Shape:
         if chance(rng, 0.3):  # an I section
             slim = (ends - ends.mean(axis=0)) * 0.6 + ends.mean(axis=0)
             pocket = extruded(polygon(slim), thick).moved([0, 0, thick * 0.8])
-            arm = arm - pocket - pocket.rotated(np.diag([-1.0, -1, -1]) @ np.diag([-1.0, -1, 1]))
+            arm = arm - pocket - pocket.moved([0, 0, -1.6 * thick])
         parts.append(arm)
     shape = joined(parts, pick(rng, 0.0, 0.06))
     bores = [cylinder(r - rng.uniform(WALL, 0.6 * r) if r > 0.25 else 0.08, ENDLESS).moved([*place, 0]) for r, place in zip(radii, places)]
@@ -258,8 +262,7 @@ def _lever(rng: np.random.Generator) -> Shape:
 def _nut(rng: np.random.Generator) -> Shape:
     """A nut, a bolt, a wing nut or a cap with a knurled rim."""
     count = pick(rng, 4, 6, 6, 8)
-    angle = np.arange(count) * 2 * np.pi / count
-    head = extruded(polygon(np.stack([np.cos(angle), np.sin(angle)], axis=1)), rng.uniform(0.5, 1.0))
+    head = extruded(polygon(_regular(count, 1.0)), rng.uniform(0.5, 1.0))
     head = head & sphere(rng.uniform(1, 1.2))
     kind = rng.integers(4)
     if kind == 0:
@@ -272,10 +275,11 @@ def _nut(rng: np.random.Generator) -> Shape:
         return head | (rod - rings.moved([0, 0, -0.65 * long]))
     if kind == 2:
         wing = extruded(capsule([0.5, 0.3], [1.1, 0.8], rng.uniform(0.2, 0.35)), 0.2).axes("xzy")
-        return (cylinder(0.5, 0.8) | wing | wing.rotated(_about_z(np.pi))) - cylinder(0.3, ENDLESS)
+        return (cylinder(0.5, 0.8) | wing | wing.rotated(about(2, np.pi))) - cylinder(0.3, ENDLESS)
     count = int(rng.integers(8, 17))
     knurled = cylinder(1, rng.uniform(0.5, 1)) - around(cylinder(0.12, ENDLESS).moved([1.02, 0, 0]), count)
-    return knurled - cylinder(0.75, 1).moved([0, 0, 0.5]) | cylinder(rng.uniform(0.2, 0.4), rng.uniform(0.6, 2)).moved([0, 0, rng.uniform(0, 0.3)])
+    stem = cylinder(rng.uniform(0.2, 0.4), rng.uniform(0.6, 2)).moved([0, 0, rng.uniform(0, 0.3)])
+    return (knurled - cylinder(0.75, 1).moved([0, 0, 0.5])) | stem
 
 
 def _clamp(rng: np.random.Generator) -> Shape:

@@ -9,8 +9,8 @@ from surfrecon.data_tools.families.blocks import constructive, primitive, superq
 from surfrecon.data_tools.families.draw import chance, direction, log_uniform, on_surface, pick, rotation, waves, wavy
 from surfrecon.data_tools.shapes import Shape, box, embossed, joined, round_cone, smooth_difference, sphere, superquadric
 
-THINNEST = 0.045  # least radius of a tube or branch in a shape about 2 long
-TUBE_PARTS = 48  # round cones along a tube
+THINNEST = 0.05  # least radius of a tube or branch in a shape about 2.5 long
+TURNS_PARTS, PARTS = 48, 28  # round cones along a tube: one that turns many times, one that doesn't
 
 
 def blends(rng: np.random.Generator) -> Shape:
@@ -39,7 +39,7 @@ def tube(points: np.ndarray, radii: np.ndarray, closed: bool, blend: float = 0.0
 def _curve(rng: np.random.Generator) -> tuple[np.ndarray, bool]:
     """(V, 3) points of a random curve about 2 long and wide, and whether it is closed."""
     kind = rng.integers(6)
-    t = np.linspace(0, 2 * np.pi, TUBE_PARTS, endpoint=False)
+    t = np.linspace(0, 2 * np.pi, TURNS_PARTS if kind == 0 else PARTS, endpoint=False)
     if kind == 0:  # a torus knot
         turns, windings = pick(rng, (2, 3), (3, 2), (2, 5), (1, 2), (1, 3), (1, 4), (3, 4))
         r = 1 + rng.uniform(0.25, 0.5) * np.cos(windings * t)
@@ -48,10 +48,11 @@ def _curve(rng: np.random.Generator) -> tuple[np.ndarray, bool]:
         highest = rng.integers(1, 5)
         amounts = rng.normal(0, 1, (highest, 2, 3)) / (1 + np.arange(highest))[:, None, None] ** 1.5
         phase = np.arange(1, highest + 1)[:, None] * t
-        return np.einsum("hv,hc->vc", np.cos(phase), amounts[:, 0]) + np.einsum("hv,hc->vc", np.sin(phase), amounts[:, 1]), True
+        curve = np.einsum("hv,hc->vc", np.cos(phase), amounts[:, 0]) + np.einsum("hv,hc->vc", np.sin(phase), amounts[:, 1])
+        return curve * 2 / np.ptp(curve, axis=0).max(), True
     if kind == 2:  # a helix or a spiral
-        turns, height = rng.uniform(1, 3.5), rng.uniform(0.3, 2.5)
-        s = np.linspace(0, 1, TUBE_PARTS)
+        turns, height = rng.uniform(1, 3.5), rng.uniform(0.3, 2)
+        s = np.linspace(0, 1, TURNS_PARTS)
         r, angle = 0.8 * (1 - rng.uniform(0, 0.8) * s), 2 * np.pi * turns * s
         return np.stack([r * np.cos(angle), r * np.sin(angle), height * (s - 0.5)], axis=1), False
     knots = rng.integers(3, 8)  # a random walk that keeps its heading
@@ -60,7 +61,7 @@ def _curve(rng: np.random.Generator) -> tuple[np.ndarray, bool]:
         heading = heading + rng.uniform(0.3, 1.3) * direction(rng)
         heading /= np.linalg.norm(heading)
         places.append(places[-1] + heading * rng.uniform(0.5, 1))
-    curve = CubicSpline(np.arange(knots), places)(np.linspace(0, knots - 1, TUBE_PARTS))
+    curve = CubicSpline(np.arange(knots), places)(np.linspace(0, knots - 1, PARTS))
     return curve * 2 / np.ptp(curve, axis=0).max(), False
 
 
@@ -77,7 +78,7 @@ def swept(rng: np.random.Generator) -> Shape:
     """One to three tubes, sometimes flattened."""
     shape = _swept_once(rng)
     for _ in range(pick(rng, 0, 0, 0, 1, 2)):
-        other = _swept_once(rng).rotated(rotation(rng))
+        other = _swept_once(rng).scaled(rng.uniform(0.5, 1)).rotated(rotation(rng))
         shape = shape | other.moved(on_surface(rng, shape, 0.05) - on_surface(rng, other, 0.05))
     factors = pick(rng, np.ones(3), np.array([1, 1, rng.uniform(0.7, 1.8)]))
     return shape.scaled(factors).rotated(rotation(rng))
@@ -114,7 +115,7 @@ def _tree(rng: np.random.Generator) -> Shape:
             lean = spread * rng.uniform(0.6, 1.2)
             grow(start, np.cos(lean) * heading + np.sin(lean) * side, reach * decay * rng.uniform(0.7, 1.2), radius, level - 1)
 
-    grow(np.zeros(3), np.array([0.0, 0.0, 1.0]), rng.uniform(0.5, 0.9), log_uniform(rng, 0.09, 0.22), depth)
+    grow(np.zeros(3), np.array([0.0, 0.0, 1.0]), rng.uniform(0.4, 0.75), log_uniform(rng, 0.09, 0.22), depth)
     shape = joined(parts, pick(rng, 0.0, 0.05, 0.12))
     if chance(rng, 0.4):
         shape = shape | superquadric([rng.uniform(0.2, 0.5), rng.uniform(0.2, 0.5), 0.12], 2, rng.uniform(2, 6))
@@ -139,7 +140,7 @@ def _junction(rng: np.random.Generator) -> Shape:
 
 def displaced(rng: np.random.Generator) -> Shape:
     """A simpler body with waves, bumps, ridges or dents on its surface."""
-    size = rng.uniform(1.2, 1.8)
+    size = rng.uniform(1.5, 2)
     kind = rng.integers(4)
     if kind == 0:
         shape = primitive(rng, size)
@@ -153,7 +154,7 @@ def displaced(rng: np.random.Generator) -> Shape:
 
 
 def _relief(rng: np.random.Generator, shape: Shape) -> Shape:
-    height, length = log_uniform(rng, 0.025, 0.1), log_uniform(rng, 0.2, 0.8)
+    height, length = log_uniform(rng, 0.02, 0.06), log_uniform(rng, 0.25, 0.8)
     kind = rng.integers(5)
     if kind <= 1:
         return wavy(rng, shape, int(rng.integers(2, 9)), length, height)

@@ -130,7 +130,7 @@ def _pins(rng: np.random.Generator, width: float, height: float, bar: float) -> 
     if chance(rng, 0.3):
         counts[1] = 1
     pitch = np.minimum(width / counts, [1, 1.9])
-    hole = np.maximum(pitch - bar * rng.uniform(1, 2.5), 0.06)
+    hole = np.maximum(pitch - bar * rng.uniform(1, 2.5), 0.1)
     kind = rng.integers(3)
     if kind == 0:
         pin = cylinder(hole.min() / 2, height)
