@@ -199,7 +199,8 @@ def superquadric(semiaxes, flat: float, upright: float) -> Shape:
 
 
 def shell(shape: Shape, thickness: float) -> Shape:
-    """A sheet along the surface of a shape, half of its thickness on either side: thicker where the shape's distance falls short."""
+    """A sheet along the surface of a shape, half of its thickness on either side. The shape's distance must be exact: where it falls short,
+    the sheet gets thicker and leaves its bounds."""
     half = float(thickness) / 2
     return Shape(lambda p: np.abs(shape.distance(p)) - half, shape.bounds + np.array([[-half], [half]]))
 

@@ -71,8 +71,9 @@ def _fitted(shape: Shape) -> Shape | None:
     p, step = _lattice(bounds, FINE)
     d = shape.distance(p.reshape(-1, 3)).reshape(p.shape[:3])
     slope = np.linalg.norm(np.gradient(d, step), axis=0)  # less than 1 where the distance falls short
-    near = d <= CLOSE * step * np.clip(slope, LEAST_SLOPE, 1)
-    pieces, count = label(d <= TOUCHING * step, np.ones((3, 3, 3)))
+    cells = d / (step * np.clip(slope, LEAST_SLOPE, 1))
+    near = cells <= CLOSE
+    pieces, count = label(cells <= TOUCHING, np.ones((3, 3, 3)))
     if count == 0 or np.bincount(pieces.ravel())[1:].max() < ONE_PIECE * (pieces > 0).sum():
         return None
     margin = (1 - CLOSE) * step

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from surfrecon.data_tools.families.draw import attached, chance, direction, log_uniform, on_surface, pick, rotation
+from surfrecon.data_tools.families.draw import attached, chance, direction, log_uniform, loose, on_surface, pick, rotation
 from surfrecon.data_tools.profiles import polygon, revolved
 from surfrecon.data_tools.shapes import Shape, box, capsule, cylinder, half_space, joined, smooth_difference, sphere, superquadric, torus
 
 THIN = 0.12  # least side of a part, where the whole is about 2 wide
+
+FILLET = 0.4  # most that fillets of superquadrics add to a side of the box
 
 
 def cone(low: float, high: float, height: float) -> Shape:
@@ -69,4 +71,4 @@ def superquadrics(rng: np.random.Generator) -> Shape:
     for _ in range(rng.integers(0, 5)):
         part = one(log_uniform(rng, 0.35, 1)).rotated(pick(rng, np.eye(3), rotation(rng)))
         parts.append(attached(rng, part, joined(parts)))
-    return joined(parts, pick(rng, 0.0, 0.1, 0.25)).rotated(rotation(rng))
+    return loose(joined(parts, pick(rng, 0.0, 0.1, 0.25)), FILLET).rotated(rotation(rng))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -72,6 +73,11 @@ def on_surface(rng: np.random.Generator, shape: Shape, depth: float = 0.0) -> np
 def attached(rng: np.random.Generator, part: Shape, shape: Shape) -> Shape:
     """The part moved to a random place where it meets the shape."""
     return part.moved(on_surface(rng, shape, SINK * np.ptp(part.bounds, axis=0).min() / 2))
+
+
+def loose(shape: Shape, margin: float) -> Shape:
+    """The shape in a larger box: where its distance falls short of the true one, fillets and reliefs reach further than they are high."""
+    return replace(shape, bounds=shape.bounds + np.array([[-margin], [margin]]))
 
 
 def waves(rng: np.random.Generator, count: int, length: float, height: float) -> tuple[Callable[[np.ndarray], np.ndarray], float]:

@@ -6,9 +6,10 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from surfrecon.data_tools.families.blocks import constructive, primitive, superquadrics
-from surfrecon.data_tools.families.draw import chance, direction, log_uniform, on_surface, pick, rotation, waves, wavy
+from surfrecon.data_tools.families.draw import chance, direction, log_uniform, loose, on_surface, pick, rotation, waves, wavy
 from surfrecon.data_tools.shapes import Shape, box, embossed, joined, round_cone, smooth_difference, sphere, superquadric
 
+RELIEF = 0.2  # most that a relief adds to a side of the box
 THINNEST = 0.05  # least radius of a tube or branch in a shape about 2.5 long
 TURNS_PARTS, PARTS = 48, 28  # round cones along a tube: one that turns many times, one that doesn't
 
@@ -65,22 +66,23 @@ def _curve(rng: np.random.Generator) -> tuple[np.ndarray, bool]:
     return curve * 2 / np.ptp(curve, axis=0).max(), False
 
 
-def _swept_once(rng: np.random.Generator) -> Shape:
+def _swept_once(rng: np.random.Generator, thinnest: float) -> Shape:
     points, closed = _curve(rng)
     s = np.linspace(0, 2 * np.pi, len(points), endpoint=False)
     size = log_uniform(rng, 0.08, 0.4)
     uneven = rng.uniform(0, 0.5) * np.cos(rng.integers(1, 5) * s + rng.uniform(0, 6))
     taper = 1 if closed else np.linspace(1, rng.uniform(0.3, 1), len(points))
-    return tube(points, np.maximum(size * (1 + uneven) * taper, THINNEST), closed)
+    return tube(points, np.maximum(size * (1 + uneven) * taper, thinnest), closed)
 
 
 def swept(rng: np.random.Generator) -> Shape:
     """One to three tubes, sometimes flattened."""
-    shape = _swept_once(rng)
+    shape = _swept_once(rng, THINNEST)
     for _ in range(pick(rng, 0, 0, 0, 1, 2)):
-        other = _swept_once(rng).scaled(rng.uniform(0.5, 1)).rotated(rotation(rng))
+        size = rng.uniform(0.5, 1)
+        other = _swept_once(rng, 1.4 * THINNEST / size).scaled(size).rotated(rotation(rng))
         shape = shape | other.moved(on_surface(rng, shape, 0.05) - on_surface(rng, other, 0.05))
-    factors = pick(rng, np.ones(3), np.array([1, 1, rng.uniform(0.7, 1.8)]))
+    factors = pick(rng, np.ones(3), np.array([1, 1, rng.uniform(0.75, 1.3)]))
     return shape.scaled(factors).rotated(rotation(rng))
 
 
@@ -149,7 +151,7 @@ def displaced(rng: np.random.Generator) -> Shape:
     else:
         shape = constructive(rng) if kind == 2 else superquadrics(rng)
     for _ in range(pick(rng, 1, 1, 2)):
-        shape = _relief(rng, shape)
+        shape = _relief(rng, loose(shape, RELIEF))
     return shape.rotated(rotation(rng))
 
 

@@ -27,13 +27,14 @@ def _cut_shell(rng: np.random.Generator, thickness: float) -> Shape:
     elif kind == 2:
         body = torus(0.8, rng.uniform(0.25, 0.6))
     elif kind == 3:
-        body = superquadric(rng.uniform(0.6, 1, 3), log_uniform(rng, 1.3, 6), log_uniform(rng, 1.3, 6))
+        axes, powers = rng.uniform(0.6, 1, 3), np.exp(rng.uniform(np.log(1.3), np.log(6), 2))
+        body = superquadric(axes, *powers) - superquadric(axes - thickness, *powers)
     elif kind == 4:
         ends = rng.uniform(0.15, 1, 2)
         body = revolved(stroke([[ends[0], -height / 2], [ends[1], height / 2]], thickness))
     else:
         body = extruded(outline(rng), height)
-    sheet = body if kind == 4 else shell(body, thickness)
+    sheet = body if kind in (3, 4) else shell(body, thickness)
     for _ in range(rng.integers(1, 4)):
         cut = rng.integers(3)
         normal = direction(rng) if chance(rng, 0.6) else np.eye(3)[rng.integers(3)] * pick(rng, -1, 1)
