@@ -21,6 +21,7 @@ COMMANDS = {
     "info": "say what a file holds, and what reconstructing it would take",
     "evaluate": "measure a mesh against the truth",
     "render": "draw a mesh or a scan into a PNG, without a display",
+    "train-prior": "teach a network shapes, for --method convonet",
     "doctor": "say what this machine offers and what surfrecon makes of it",
 }
 READ_ONLY = ("info", "evaluate", "doctor")
@@ -93,7 +94,7 @@ def reconstruct_from_images(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, argv: Sequence[str], prog: str) -> int:
-    command: ModuleType = import_module(f"surfrecon.apps.{name}")
+    command: ModuleType = import_module(f"surfrecon.apps.{name.replace('-', '_')}")
     parser = Parser(prog=prog, description=f"{prog}: {COMMANDS[name]}.", examples=command.EXAMPLES.replace("PROG", prog))
     command.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout, and nothing else there")

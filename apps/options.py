@@ -34,6 +34,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """An argparse type: a number > 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number > 0, got {text!r}")
+    return value
+
+
 def size(text: str) -> tuple[int, int]:
     """An argparse type: WIDTHxHEIGHT of a picture in pixels."""
     try:

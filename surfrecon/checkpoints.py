@@ -98,7 +98,7 @@ class Checkpoints:
 
     def write(self) -> None:
         """Bring the state kept last to the disk. Where that fails the run goes on, with a warning: it can still end well."""
-        if self.folder is None or self.kept is None or self._written:
+        if self.folder is None or self.kept is None or self._written or self.run.follows:
             return
         from safetensors.torch import save
 

@@ -53,6 +53,7 @@ class Run:
         budget: seconds, from `started`, after which the result should be there, coarser if need be; None takes the time it takes.
         started: when the work began, as time.perf_counter() tells.
         resume: whether to continue from the newest checkpoint in the folder, rather than start again.
+        follows: whether another process does the same and leaves the checkpoints: this one only reads them.
         fingerprint: of what is computed; a checkpoint of another one is refused. reconstruct() sets it.
         cut: whether something was left out for want of time.
         stopped: whether a Stop has ended the fit early.
@@ -71,6 +72,7 @@ class Run:
     budget: float | None = None
     started: float = field(default_factory=time.perf_counter)
     resume: bool = False
+    follows: bool = False
     fingerprint: str = ""
     cut: bool = False
     stopped: bool = False
