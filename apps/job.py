@@ -70,6 +70,7 @@ class Job:
         facts: of the scan, for the report.
         write: a result's mesh into a file.
         more: what else the report says of a result, its files written into the run's folder: given result, run and folder.
+        prefer: the method that suits a scan better than `method`, where the user leaves the choice; None keeps to that.
     """
 
     inputs: Sequence[Path]
@@ -78,6 +79,7 @@ class Job:
     facts: Callable[[Scan], dict[str, Any]]
     write: Callable[[Reconstruction, Path, Run], None]
     more: Callable[[Reconstruction, Run, Path], dict[str, Any]] = lambda result, run, folder: {}
+    prefer: Callable[[Scan, Run], str] | None = None
 
 
 def add_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> argparse._ArgumentGroup:
@@ -147,6 +149,9 @@ def done(job: Job, options: argparse.Namespace, before: Reconstruction | None = 
                 run.warn(passed_over)
             with run.stage("read"):
                 scan = job.read(run)
+            if job.prefer and options.method == "auto" and not options.settings:
+                with run.stage("choose"):
+                    method = _preferred(job, scan, method, options.preset, run)
             plan = _plan(job, scan, method, choices, run)
             if options.dry_run:
                 return plan, None
@@ -243,6 +248,17 @@ def _checked(job: Job, options: argparse.Namespace, output: Output) -> tuple[Any
         seed=first(options.seed, given.seed, 0),
         budget=first(options.budget, given.budget),
     )
+
+
+def _preferred(job: Job, scan: Scan, method: Any, preset: str | None, run: Run) -> Any:
+    """The method that suits a scan, by the preset that was asked for; the one that is given where it has no such preset."""
+    from surfrecon.settings import method_name, presets, resolve
+
+    name = job.prefer(scan, run)
+    if name == method_name(method) or (preset is not None and preset not in presets(name)):
+        return method
+    log.info("method %s: a side of the scan is missing", name)
+    return resolve(name, preset=preset)
 
 
 def _plan(job: Job, scan: Scan, method: Any, choices: Choices, run: Run) -> dict[str, Any]:

@@ -17,11 +17,12 @@ EXAMPLES = """
 PROG scan.ply -o mesh.ply
 PROG tile1.laz tile2.laz -o town.glb --open
 PROG scan.e57 -o mesh.ply --preset fine --device cuda
+PROG one_side.ply -o mesh.ply --method convonet
 PROG scan.xyz -o again.ply --settings mesh.run/settings.toml
 PROG scan.ply -o mesh.ply --dry-run
 PROG scan.ply -o mesh.ply --resume
 """
-METHODS = ("gridpull", "hashsdf")
+METHODS = ("gridpull", "hashsdf", "convonet")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,4 +44,9 @@ def run(options: argparse.Namespace) -> None:
 
         write_mesh(result.mesh, file)
 
-    job.work(job.Job(options.scans, METHODS[0], read, scan_facts, write), options)
+    def prefer(scan: PointCloud, run: Run) -> str:
+        from surfrecon.reconstruct import preferred_method
+
+        return preferred_method(scan, run)
+
+    job.work(job.Job(options.scans, METHODS[0], read, scan_facts, write, prefer=prefer), options)

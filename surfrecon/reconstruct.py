@@ -18,7 +18,10 @@ from surfrecon.extract import marching_cubes
 from surfrecon.fields import Field
 from surfrecon.geometry import Mesh, PointCloud, Similarity
 from surfrecon.handles import without_small_handles
-from surfrecon.methods import METHODS, fitted, given, method_class, methods_for
+from surfrecon.local_surfaces import local_surfaces
+from surfrecon.methods import METHODS, fitted, given, method_class, methods_for, stages
+from surfrecon.orientation import orient
+from surfrecon.outliers import outlying
 from surfrecon.rendering import pixel_width
 from surfrecon.repair import MeshReport, inspect, supported, trim
 from surfrecon.rigid_motion import rigid_motion
@@ -34,6 +37,8 @@ TRIM_SPACINGS = 4.0  # surface further than this from every point was not scanne
 HANDLE_SPACINGS = 2 * np.pi  # a hole two spacings wide can't be told from a gap between points, nor a bridge from a stray one
 OPEN_SHARE = 0.15  # a scan is judged open when this share of the closed surface was not scanned
 CELLS_PER_SPACING = 1.0
+LOOKED_AT = 3000  # points that are enough to see whether a side is missing; a thousand miss thin parts
+SIDE_MISSING = (0.13, 0.7)  # area that wasn't scanned, as a vector, over the area that was: between these a network helps
 ENOUGH_POINTS = 50_000  # that photographs agree on: their errors are of the size of pixels, and means of them are better than all of them
 POINT_ARRAYS = ("points", "normals", "colors", "origins")  # of a cloud that photographs agree on
 SECONDS_PER_CELL, BYTES_PER_CELL = 3e-5, 1e3  # of extracting and checking, on two cores, per cell that the surface crosses
@@ -97,7 +102,7 @@ def reconstruct(
 
     Args:
         scan: world frame.
-        method: a method's settings, its name, or "auto".
+        method: a method's settings, its name, or "auto", see preferred_method().
         resolution: cells along the unit box; None follows the spacing of the points.
         open: whether to give the trimmed sheet as well; None judges by the share of the surface that nobody scanned.
         sharp: whether to move vertices onto sharp edges and corners where the scan has some.
@@ -107,6 +112,8 @@ def reconstruct(
         InputError: the scan can't be used, or isn't that of the run to resume. SurfreconError: the fit failed.
     """
     run = run or Run()
+    if method == "auto" and isinstance(scan, PointCloud):
+        method = preferred_method(scan, run)
     name, method = named(method, scan)
     scan = scan.distinct()
     if run.folder:
@@ -164,6 +171,21 @@ def named(method: Any, scan: Scan) -> tuple[str, Any]:
     if not isinstance(scan, (*method.accepts, Views)):  # of photographs, methods for points get the points that these agree on
         raise InputError(f"{name} reconstructs from photographs; for points choose one of {', '.join(methods_for(scan))}")
     return name, method
+
+
+def preferred_method(scan: PointCloud, run: Run) -> str:
+    """The method that "auto" stands for: convonet, whose network has seen whole shapes, where a scan lacks a side, else gridpull.
+
+    What is missing shows in the area vectors of some of the points: see Orientation. A sheet, as of terrain, lacks all of its other side:
+    no shape is known from that.
+    """
+    count = min(LOOKED_AT, len(scan))
+    some = scan.points[np.random.default_rng(run.seed).choice(len(scan), count, replace=False)]
+    cloud = PointCloud(some - np.median(some, axis=0)).distinct()
+    cloud = cloud[~outlying(cloud.points)]
+    missing = float(np.linalg.norm(orient(cloud, local_surfaces(cloud.points).normals, Run(run.device)).missing))
+    run.facts["missing_side"] = missing
+    return "convonet" if SIDE_MISSING[0] < missing < SIDE_MISSING[1] else "gridpull"
 
 
 def as_before(before: Reconstruction, unit_from_world: Similarity, points: PointCloud, run: Run) -> Similarity:
@@ -249,12 +271,9 @@ def estimate(scan: Scan, method: Any = "auto", resolution: int | None = None) ->
     else:
         points = unit = thinned(unit)
         seconds, bytes = SECONDS_PER_POINT * len(scan), BYTES_PER_POINT * len(scan)
-    fit, most, finest = method.foresee(given(method, unit, points))
-    if method.starts_from is not None:
-        first = method_class(method.starts_from[0])(**method.starts_from[1])
-        before = first.foresee(given(first, unit, points))
-        fit, most = fit + before[0], max(most, before[1])
+    foreseen = [stage.foresee(given(stage, unit, points)) for stage in stages(method)]
+    seconds, most, finest = seconds + sum(row[0] for row in foreseen), max(row[1] for row in foreseen), foreseen[-1][2]
     resolution = resolution or finest
     crossed = len(points) * (points.spacing() * resolution / 2) ** 2
-    seconds += fit + SECONDS_PER_CELL * crossed
+    seconds += SECONDS_PER_CELL * crossed
     return Estimate(seconds, int(bytes + max(most, BYTES_PER_CELL * crossed)), resolution)

@@ -13,7 +13,7 @@ from surfrecon.fields import Field
 from surfrecon.geometry import Mesh, PointCloud
 from surfrecon.methods import METHODS
 from surfrecon.metrics import closest, compare
-from surfrecon.reconstruct import reconstruct
+from surfrecon.reconstruct import preferred_method, reconstruct
 from surfrecon.repair import inspect
 from surfrecon.run import Run
 
@@ -81,9 +81,10 @@ class BallsMethod:
     centres: tuple[float, ...] = (-0.4, 0.5, 0.8)
     radii: tuple[float, ...] = (0.4, 0.2, 0.05)
     accepts = (PointCloud,)
-    starts_from = None
+    starts_from = refined_by = None
+    follows = False
 
-    def fit(self, scan, run):
+    def fit(self, scan, run, start=None):
         return Balls(self.centres, self.radii)
 
 
@@ -172,3 +173,19 @@ def test_each_step_of_a_fit_shows_a_preview_and_changes_nothing(method):
     assert volumes[-1] == pytest.approx(4 / 3 * np.pi * 2.0**3, rel=0.03)
     unseen = reconstruct(scan, method, run=Run(device="cpu"))
     np.testing.assert_array_equal(seen.mesh.vertices, unseen.mesh.vertices)
+
+
+def test_a_scan_that_lacks_a_side_is_for_the_network_and_whole_ones_and_sheets_are_not():
+    run, whole = Run(device="cpu"), sphere(4000, noise=0.01)
+    assert preferred_method(whole, run) == "gridpull"
+    assert preferred_method(whole[whole.points[:, 2] > -0.5], run) == "convonet"
+    flat = np.random.default_rng(0).uniform(-1, 1, (4000, 3)) * [5, 5, 0]
+    flat[:, 2] = 0.2 * np.sin(flat[:, 0]) * np.cos(flat[:, 1])
+    assert preferred_method(PointCloud(flat), run) == "gridpull"
+
+
+def test_auto_is_the_method_that_is_preferred():
+    cap = sphere(1500)
+    cap = cap[cap.points[:, 2] > 0]
+    result = reconstruct(cap, run=Run(device="cpu"))
+    assert result.method == "convonet" and result.report.solid

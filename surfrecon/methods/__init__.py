@@ -1,8 +1,9 @@
 """The methods by name, loaded on use: 'module:Class'. A class is its settings; fit() is its behaviour.
 
 Each has `PRESETS`, the kinds of scans that it `accepts`, `starts_from` (a method and its settings whose field it starts from, or None),
-fit(scan, run, start) and foresee(scan), the time and memory that a fit will take. One that `follows` fits the next frame of a sequence
-sooner when it gets its own field of the frame before: fit(scan, run, start, before).
+`refined_by` (one that goes on from its own field, or None), fit(scan, run, start) and foresee(scan), the time and memory that a fit will
+take. One that `follows` fits the next frame of a sequence sooner when it gets its own field of the frame before: fit(scan, run, start,
+before).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 METHODS = {
     "gridpull": "surfrecon.methods.gridpull:GridPull",
     "hashsdf": "surfrecon.methods.hashsdf:HashSdf",
+    "convonet": "surfrecon.methods.convonet:ConvONet",
     "neus2": "surfrecon.methods.neus2:NeuS2",
 }
 
@@ -56,14 +58,19 @@ def fitted(method: Any, unit: Scan, run: Run, points: PointCloud | None = None, 
         points: that photographs agree on, for methods that take points only.
         before: the method's field of the frame before, where the object is in the same place.
     """
-    if method.starts_from is None:
-        return method.fit(given(method, unit, points), run)
-    name, settings = method.starts_from
-    first = method_class(name)(**settings)
-    aside = replace(run, folder=None, resume=False)  # checkpoints are the method's own; its start is made again
-    start = first.fit(given(first, unit, points), aside)
-    run.cut, run.stopped = run.cut or aside.cut, aside.stopped
-    if run.stopped:
-        return start
-    known = {"before": before} if method.follows and before is not None else {}
-    return method.fit(given(method, unit, points), run, start, **known)
+    *earlier, last = stages(method)
+    field = None
+    for first in earlier:
+        aside = replace(run, folder=None, resume=False)  # checkpoints are the last one's own; what it starts from is made again
+        field = first.fit(given(first, unit, points), aside, field)
+        run.cut, run.stopped = run.cut or aside.cut, aside.stopped
+        if run.stopped:
+            return field
+    known = {"before": before} if last.follows and before is not None else {}
+    return last.fit(given(last, unit, points), run, field, **known)
+
+
+def stages(method: Any) -> list[Any]:
+    """The methods that fit one after the other, each over the field before: what one starts from, itself, what goes on from it."""
+    made = lambda other: [] if other is None else [method_class(other[0])(**other[1])]
+    return [*made(method.starts_from), method, *made(method.refined_by)]

@@ -69,6 +69,7 @@ class GridPull:
     }
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
     starts_from: ClassVar[tuple[str, dict[str, Any]] | None] = None
+    refined_by: ClassVar[tuple[str, dict[str, Any]] | None] = None
     follows: ClassVar[bool] = False
 
     def fit(self, scan: PointCloud, run: Run, start: Field | None = None) -> Field:
@@ -77,7 +78,7 @@ class GridPull:
         Args:
             scan: in the unit frame.
             run: surroundings.
-            start: of no use here: the coarse levels are the start.
+            start: a field that knows inside from outside, where nobody scanned too; None asks winding numbers.
         """
         import torch
 
@@ -90,7 +91,7 @@ class GridPull:
                 run.warn("the published form takes all its steps: it minds no budget")
             return gridpull_paper.fit(self, scan, run)
         with torch.no_grad():
-            return Fit(self, survey(scan, run, finest=self.finest), run).field
+            return Fit(self, survey(scan, run, finest=self.finest), run, start).field
 
     def wanted(self, spacing: np.ndarray, clean: np.ndarray) -> np.ndarray:
         """(N,) cells along the unit box that the surface around each point asks for.

@@ -18,13 +18,14 @@ from torch import Tensor
 from surfrecon import losses
 from surfrecon.checkpoints import Checkpoints
 from surfrecon.fields.grid import GridField, refined
-from surfrecon.methods.gridpull_sides import Sides
+from surfrecon.methods.gridpull_sides import PriorExcess, Sides, WindingExcess
 from surfrecon.ops import BRICK, BRICK_NODES, Level
 from surfrecon.optimize import conjugate_gradient
 from surfrecon.run import Run
 from surfrecon.survey import Survey
 
 if TYPE_CHECKING:
+    from surfrecon.fields import Field
     from surfrecon.methods.gridpull import GridPull
 
 BAND = 2.0  # half width of what a level refines, in cells of the level above
@@ -47,7 +48,8 @@ LOOK_SECONDS, LOOK_SECONDS_PER_POINT = 0.3, 5e-5  # of the first stage: what it 
 class Fit:
     """One fit on its way from the coarsest level to the finest."""
 
-    def __init__(self, settings: GridPull, known: Survey, run: Run):
+    def __init__(self, settings: GridPull, known: Survey, run: Run, start: Field | None = None):
+        """Args: start: a field whose sides count in place of the winding numbers', where nobody scanned too."""
         self.settings, self.run = settings, run
         scan, orientation = known.scan, known.orientation
         inside = (abs(scan.points) < 1).all(axis=1)
@@ -66,7 +68,8 @@ class Fit:
         self.wanted = self._tensor(wanted)
         checkpoints = Checkpoints(run)
         with run.stage("start"):
-            self.sides = Sides(orientation, scan.points[inside], here.spacing)
+            excess = WindingExcess(orientation, scan.points[inside], here.spacing)
+            self.sides = Sides(excess if start is None else PriorExcess(excess, start), self.points.device)
             self.field = GridField([self.sides.level(resolutions[0])])
             found = checkpoints.newest()
             done = self._continue(*found) if found else 0

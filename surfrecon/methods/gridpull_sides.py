@@ -6,11 +6,14 @@ vectors of a closed surface add up to nothing, those of a scan to what it lacks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from surfrecon.fields import Field
 from surfrecon.fields.grid import dense_level
 from surfrecon.ops import Level
 from surfrecon.orientation import Orientation
@@ -18,18 +21,18 @@ from surfrecon.orientation import Orientation
 INSIDE = 0.8  # winding number above which unseen space is full, in place of 1/2: hollows hide from scanners (their values part best there)
 UNSEEN = (1.5, 3.0)  # from the first to the second of these distances to the data, in spacings, 1/2 goes over into INSIDE ...
 OVERLOOKED = (0.07, 0.14)  # ... and back, where the surface faces a side of which this much is missing, over the area scanned
+TRUST = 0.3  # in a prior, as a change of winding numbers, where it is sure
 SIDES_NODES = 97  # along the unit box, of the lattice on which the surface between the sides is looked for
 
 
 class Sides:
-    """Inside and outside before the fit, by winding numbers: the start, and what holds the field where there are no data."""
+    """Inside and outside before the fit: the start, and what holds the field where there are no data."""
 
-    def __init__(self, orientation: Orientation, points: np.ndarray, spacing: np.ndarray):
-        self.winding, self.tree, self.spacing = orientation.winding, cKDTree(points), np.append(spacing, spacing.max())
-        like = self.winding.values
-        self.missing = torch.as_tensor(orientation.missing).to(like)
-        axis = torch.linspace(-1, 1, SIDES_NODES).to(like)
-        values = self._excess(torch.cartesian_prod(axis, axis, axis)).reshape((SIDES_NODES,) * 3)
+    def __init__(self, excess: Callable[[Tensor], Tensor], device: torch.device):
+        """Args: excess: (N, 3) points -> (N,) values, > 0 inside."""
+        self.excess, self.device = excess, device
+        axis = torch.linspace(-1, 1, SIDES_NODES, device=device)
+        values = excess(torch.cartesian_prod(axis, axis, axis)).reshape((SIDES_NODES,) * 3)
         crossings = []
         for dimension in range(3):
             a, b = (values.narrow(dimension, first, SIDES_NODES - 1) for first in (0, 1))
@@ -41,17 +44,38 @@ class Sides:
 
     def level(self, resolution: int) -> Level:
         """The signed distance to the surface between the sides, as a dense level."""
-        values = self.winding.values
-        axis = -1 + (torch.arange(resolution, device=values.device) + 0.5) * (2 / resolution)
-        x = torch.cartesian_prod(axis, axis, axis).to(values.dtype)
+        axis = -1 + (torch.arange(resolution, device=self.device) + 0.5) * (2 / resolution)
+        x = torch.cartesian_prod(axis, axis, axis)
         distance = torch.as_tensor(self.surface.query(x.cpu().numpy(), workers=-1)[0], dtype=x.dtype, device=x.device)
-        return dense_level(torch.where(self._excess(x) > 0, -distance, distance).reshape((resolution,) * 3))
+        return dense_level(torch.where(self.excess(x) > 0, -distance, distance).reshape((resolution,) * 3))
 
-    def _excess(self, x: Tensor) -> Tensor:
-        """(N,) winding numbers at (N, 3) points over what counts as inside there: 1/2 near the data, INSIDE in hollows further off."""
+
+class WindingExcess:
+    """Winding numbers over what counts as inside: 1/2 near the data, INSIDE in hollows further off."""
+
+    def __init__(self, orientation: Orientation, points: np.ndarray, spacing: np.ndarray):
+        self.winding, self.tree, self.spacing = orientation.winding, cKDTree(points), np.append(spacing, spacing.max())
+        self.missing = torch.as_tensor(orientation.missing).to(self.winding.values)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, 3) points -> (N,)."""
         between = lambda value, bounds: ((value - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
         distance, nearest = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * self.spacing.max())
         winding, gradient = self.winding(x)
         overlooked = -torch.nn.functional.normalize(gradient, dim=1) @ self.missing
         hidden = between(torch.as_tensor(distance / self.spacing[nearest]).to(x), UNSEEN) * (1 - between(overlooked, OVERLOOKED))
         return winding - (0.5 + (INSIDE - 0.5) * hidden)
+
+
+class PriorExcess:
+    """Winding numbers with the word of a field that knows shapes: it decides where they are nearly undecided."""
+
+    def __init__(self, winding: WindingExcess, prior: Field):
+        """Args: prior: the logarithm of the odds of being outside."""
+        self.winding, self.prior = winding, prior
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, 3) points -> (N,)."""
+        excess = self.winding(x)
+        rows = torch.nonzero(excess.abs() < TRUST)[:, 0]  # elsewhere it can't turn the sign
+        return excess.index_add(0, rows, -TRUST * torch.tanh(self.prior(x[rows]) / 2).to(excess))

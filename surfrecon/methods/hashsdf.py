@@ -70,6 +70,7 @@ class HashSdf:
     }
     accepts: ClassVar[tuple[type, ...]] = (PointCloud,)
     starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {"cells_per_spacing": 0.5, "rounds": 2, "iterations": 30})
+    refined_by: ClassVar[tuple[str, dict[str, Any]] | None] = None
     follows: ClassVar[bool] = False
 
     def fit(self, scan: PointCloud, run: Run, start: GridField | None = None) -> Field:

@@ -80,6 +80,7 @@ class NeuS2:
     }
     accepts: ClassVar[tuple[type, ...]] = (Views,)
     starts_from: ClassVar[tuple[str, dict[str, Any]]] = ("gridpull", {"cells_per_spacing": 0.5, "rounds": 2})  # no finer than its points
+    refined_by: ClassVar[tuple[str, dict[str, Any]] | None] = None
     follows: ClassVar[bool] = True
 
     def fit(self, scan: Views, run: Run, start: GridField | None = None, before: RadianceField | None = None) -> RadianceField:

@@ -289,3 +289,22 @@ def test_a_mesh_that_fails_the_gate_is_not_kept(sphere, quick, folder, surfrecon
 
 def test_settings_file_in_the_run_folder_is_the_resolved_method(result):
     assert resolve(file=result.parent / "mesh.run" / "settings.toml") == resolve("gridpull", preset="fast")
+
+
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        ((), "convonet"),
+        (("--method", "gridpull"), "gridpull"),
+        (("--preset", "paper"), "gridpull"),  # of gridpull alone
+        (("--preset", "fine"), "convonet"),
+    ],
+)
+def test_the_choice_of_a_method_is_the_scans_unless_someone_makes_it(folder, surfrecon, words, method):
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((2000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    np.savetxt(folder / "cap.xyz", points[points[:, 2] > 0])
+    ended = surfrecon("scan", folder / "cap.xyz", "-o", folder / "cap.ply", "--device", "cpu", "--dry-run", "--json", *words)
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["settings"]["method"] == method
