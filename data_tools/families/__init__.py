@@ -39,10 +39,9 @@ HELD_OUT = "creatures"  # never trained on: tells how well a network carries ove
 
 COARSE, FINE = 24, 40  # cells along the longest side, in the first and in the second look at a shape
 CLOSE = 0.45  # of a cell: a node so near a solid counts as in it when bounds are found, so that thin parts aren't missed
-TOUCHING = 0.1  # of a cell: likewise when pieces are counted, so that thin parts aren't broken
 LEAST_SLOPE = 0.05
 FILLED = (0.015, 0.93)  # least and most part of its box that a shape may fill
-ONE_PIECE = 0.97  # least part of a shape in its largest piece
+ONE_PIECE = 0.995  # least part of a shape in its largest piece
 DRAWS = 100  # at most
 
 
@@ -71,9 +70,8 @@ def _fitted(shape: Shape) -> Shape | None:
     p, step = _lattice(bounds, FINE)
     d = shape.distance(p.reshape(-1, 3)).reshape(p.shape[:3])
     slope = np.linalg.norm(np.gradient(d, step), axis=0)  # less than 1 where the distance falls short
-    cells = d / (step * np.clip(slope, LEAST_SLOPE, 1))
-    near = cells <= CLOSE
-    pieces, count = label(cells <= TOUCHING, np.ones((3, 3, 3)))
+    near = d <= CLOSE * step * np.clip(slope, LEAST_SLOPE, 1)
+    pieces, count = label(d < 0, np.ones((3, 3, 3)))  # corners join too, so that thin parts aren't broken
     if count == 0 or np.bincount(pieces.ravel())[1:].max() < ONE_PIECE * (pieces > 0).sum():
         return None
     margin = (1 - CLOSE) * step
