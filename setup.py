@@ -104,7 +104,7 @@ setup(
     cmdclass={"build_ext": BuildKernels, "bdist_wheel": PlatformWheel},
     package_dir=FOLDERS,
     packages=[name for root, folder in FOLDERS.items() for name in [root, *(f"{root}.{sub}" for sub in find_packages(folder))]],
-    package_data={"": ["*.toml", "*.json", "*.html", "*.css", "*.js", "*.safetensors"]},
+    package_data={"": ["*.toml", "*.json", "*.html", "*.css", "*.js", "weights/*"]},
     install_requires=[
         "numpy",
         "scipy",

@@ -54,6 +54,12 @@ def test_wheel_takes_one_global_name(wheel):
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 
+def test_wheel_holds_the_weights_of_networks(wheel):
+    shipped = {file.name for file in (ROOT / "surfrecon/networks/weights").iterdir()}
+    assert {name.rpartition("/")[2] for name in wheel.namelist() if name.startswith("surfrecon/networks/weights/")} == shipped
+    assert "objects.safetensors" in shipped
+
+
 def test_wheel_holds_every_module_of_the_tree(wheel):
     modules = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     wanted = {re.sub(r"^\w+", lambda folder: FOLDERS[folder[0]], module) for module in modules}
