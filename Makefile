@@ -45,6 +45,7 @@ bench: venv  # against Open3D, on what lies in ../shared/data; about three hours
 	$(BIN)/python benchmarks/scans.py
 	$(BIN)/python benchmarks/harder.py
 	$(BIN)/python benchmarks/methods.py
+	$(BIN)/python benchmarks/priors.py
 	$(BIN)/python benchmarks/sharp.py
 	$(BIN)/python benchmarks/command.py
 	$(BIN)/python benchmarks/presets.py
