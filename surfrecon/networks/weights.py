@@ -17,7 +17,7 @@ import torch
 from surfrecon.errors import InputError
 from surfrecon.io.tensors import mapped_arrays, write_arrays
 from surfrecon.networks.layout import Layout
-from surfrecon.networks.occupancy import OccupancyNetwork
+from surfrecon.networks.occupancy_network import OccupancyNetwork
 
 SHIPPED = Path(__file__).parent / "weights"
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from surfrecon.networks.frames import object_lattice, scene_lattice
-from surfrecon.networks.occupancy import Features, OccupancyNetwork
+from surfrecon.networks.occupancy_network import Features, OccupancyNetwork
 
 WINDOW = 96  # cells along a window's side, its halo not counted: a gigabyte with the scenes' network
 

@@ -1,4 +1,4 @@
-"""surfrecon.networks.occupancy: what a network of any layout must keep to, trained or not."""
+"""surfrecon.networks.occupancy_network: what a network of any layout must keep to, trained or not."""
 
 import numpy as np
 import pytest
