@@ -82,8 +82,8 @@ def main() -> None:
             trained(network, shapes, more, SEED + 1)
             rows.append(row(name, network, unseen))
     text = (
-        f"{options.steps} steps of {BATCH} shapes, of {options.shapes}; {after.steps} more where it says so. IoU from 3,000 points with "
-        f"noise of .005 on {UNSEEN} others.\n\n{table(['network', 'million parameters', 'IoU, families trained on', f'IoU, {HELD_OUT}'], rows)}"
+        f"{options.steps} steps of {BATCH} shapes, of {options.shapes}; {after.steps} more where it says so. IoU from 3,000 points "
+        f"with noise of .005 on {UNSEEN} others.\n\n{table(['network', 'million parameters', 'IoU, families trained on', f'IoU, {HELD_OUT}'], rows)}"
     )
     print(text)
     if (options.steps, options.shapes) == (STEPS, SHAPES):

@@ -5,7 +5,7 @@ Networks; one family of them was never trained on. Sparse: sparse_3k of four obj
 at its best depth by the truth. Half: their virtual scans without the sensors of one side.
 
     python benchmarks/priors.py                      # all, and RESULTS.md
-    python benchmarks/priors.py --only half          # shown only
+    python benchmarks/priors.py --only half          # this part of them
     python benchmarks/priors.py --weights FILE       # of other weights, shown only
 """
 
@@ -146,16 +146,15 @@ PARTS = {"validation": validation, "sparse": sparse, "half": half, "seconds": se
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=PARTS, help="one part; nothing is recorded then")
+    parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--weights", default="objects", help="a file of weights, in place of those that came with surfrecon")
     options = parser.parse_args()
-    parts = []
     for name, part in PARTS.items():
         if options.only in (None, name):
-            parts.append(part(lambda **settings: ConvONet(weights=options.weights, **settings)))
-            print(parts[-1], flush=True)
-    if options.only is None and options.weights == "objects":
-        record("convonet", "\n\n".join(parts))
+            text = part(lambda **settings: ConvONet(weights=options.weights, **settings))
+            print(text, flush=True)
+            if options.weights == "objects":
+                record(f"convonet: {name}", text)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ import numpy as np
 from surfrecon.errors import InputError
 from surfrecon.geometry import PointCloud
 from surfrecon.run import Run
-from surfrecon.thinning import FINEST
+from surfrecon.thinning import FINEST, thinned
 
 if TYPE_CHECKING:
     from surfrecon.fields import Field
 
 # torch is imported inside functions: settings are read where --help must answer fast.
 
-MOST_POINTS = 8000  # of an object, that the network sees: it has learnt from no more
+MOST_POINTS = 3000  # of an object, that the network sees, thinned so that they lie evenly as those do that it has learnt from
 SECONDS, BYTES = 3.0, 1.2e9  # of an object on two cores
 FINER, CELLS = 2, 128  # samples along a spacing of the points at which the surface is worth extracting; along the box of an object at most
 
@@ -88,7 +88,7 @@ class ConvONet:
         with run.stage("network"), torch.no_grad():
             network, facts = read_weights(named_weights(self.weights))
             if network.layout.places and len(points) > MOST_POINTS:
-                points = points[np.random.default_rng(run.seed).choice(len(points), MOST_POINTS, replace=False)]
+                points = thinned(PointCloud(points), enough=MOST_POINTS).points
             device = run.torch_device()
             network = network.to(device).requires_grad_(False)
             lattice, features = encoded(network, points, device=device)
