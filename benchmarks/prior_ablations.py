@@ -81,9 +81,10 @@ def main() -> None:
             network.load_state_dict(networks["as shipped"].state_dict())
             trained(network, shapes, more, SEED + 1)
             rows.append(row(name, network, unseen))
+    head = ["network", "million parameters", "IoU, families trained on", f"IoU, {HELD_OUT}"]
     text = (
         f"{options.steps} steps of {BATCH} shapes, of {options.shapes}; {after.steps} more where it says so. IoU from 3,000 points "
-        f"with noise of .005 on {UNSEEN} others.\n\n{table(['network', 'million parameters', 'IoU, families trained on', f'IoU, {HELD_OUT}'], rows)}"
+        f"with noise of .005 on {UNSEEN} others.\n\n{table(head, rows)}"
     )
     print(text)
     if (options.steps, options.shapes) == (STEPS, SHAPES):
