@@ -38,6 +38,7 @@ HANDLE_SPACINGS = 2 * np.pi  # a hole two spacings wide can't be told from a gap
 OPEN_SHARE = 0.15  # a scan is judged open when this share of the closed surface was not scanned
 CELLS_PER_SPACING = 1.0
 LEAST_LOOKED_AT, LOOKED_AT = 100, 3000  # points that are enough to see whether a side is missing; a thousand miss thin parts
+SHEET = 0.85  # mean square of the normals' parts along one axis: above it they belong to a sheet
 SIDE_MISSING = (0.13, 0.7)  # area that wasn't scanned, as a vector, over the area that was: between these a network helps
 ENOUGH_POINTS = 50_000  # that photographs agree on: their errors are of the size of pixels, and means of them are better than all of them
 POINT_ARRAYS = ("points", "normals", "colors", "origins")  # of a cloud that photographs agree on
@@ -185,7 +186,10 @@ def preferred_method(scan: PointCloud, run: Run) -> str:
     cloud = cloud[~outlying(cloud.points)]
     if len(cloud) < LEAST_LOOKED_AT:
         return "gridpull"  # which says what it lacks, if it is too little
-    missing = float(np.linalg.norm(orient(cloud, local_surfaces(cloud.points).normals, Run(run.device)).missing))
+    axes = local_surfaces(cloud.points).normals
+    if np.linalg.eigvalsh(axes.T @ axes / len(axes))[-1] > SHEET:
+        return "gridpull"
+    missing = float(np.linalg.norm(orient(cloud, axes, Run(run.device)).missing))
     run.facts["missing_side"] = missing
     return "convonet" if SIDE_MISSING[0] < missing < SIDE_MISSING[1] else "gridpull"
 
