@@ -75,7 +75,7 @@ def _shape(name: str):
 def cameras_for(options: argparse.Namespace, points: np.ndarray) -> tuple[Views, Views | None]:
     """Cameras to reconstruct from, and those held out: evenly among all."""
     from surfrecon.data_tools.cameras import cameras_around, ring_directions
-    from surfrecon.data_tools.scanner import directions_around
+    from surfrecon.geometry import directions_around
 
     if options.views < 1 or options.held_out < 0:
         raise InputError(f"expected at least 1 view and none or more held out, got {options.views} and {options.held_out}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from surfrecon.errors import InputError
-from surfrecon.geometry import Mesh, PointCloud
+from surfrecon.geometry import Mesh, PointCloud, directions_around
 
 DISTANCE = 1.5  # of the box's diagonal, from its centre to a sensor
 GRAZING_LOST = np.cos(np.radians(85))  # rays that meet the surface at a flatter angle never return,
@@ -19,14 +19,6 @@ OUTLIER_BOX = 1.1  # sides of the box that outliers fill, per side of the mesh's
 FIRST_GUESS = 0.3  # share of pixels that return a point, before the first look
 PIXEL_RESERVE = 1.05  # more pixels than the share seen so far asks for
 MAX_ROUNDS = 8
-
-
-def directions_around(count: int) -> np.ndarray:
-    """(count, 3) unit vectors, evenly spread: the Fibonacci sphere."""
-    i = np.arange(count) + 0.5
-    z, turn = 1 - 2 * i / count, np.pi * (1 + np.sqrt(5)) * i
-    r = np.sqrt(1 - z**2)
-    return np.stack([r * np.cos(turn), r * np.sin(turn), z], axis=1)
 
 
 def _pixels(forward: np.ndarray, side: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from surfrecon.data_tools.families import FAMILIES, random_shape
 from surfrecon.data_tools.rooms import room
 from surfrecon.data_tools.shapes import Shape, mesh_of
-from surfrecon.errors import InputError
+from surfrecon.errors import InputError, SurfreconError
 from surfrecon.geometry import Mesh, Similarity
 from surfrecon.metrics import contains, sample_surface
 from surfrecon.pictures import Scene
@@ -78,7 +78,7 @@ def _random_record(families: Sequence[str], seed: int, number: int) -> Record:
             if families[family] == ROOMS:
                 return record_of(room(rng), family, rng, ROOM_RESOLUTION)
             return record_of(random_shape(families[family], rng), family, rng)
-        except Exception as error:
+        except SurfreconError as error:
             problem = error
     raise problem
 

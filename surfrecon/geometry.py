@@ -382,3 +382,11 @@ def object_bounds(points: np.ndarray) -> np.ndarray:
     margin = CORE_GROWTH * (high - low).max()
     kept = points[((points >= low - margin) & (points <= high + margin)).all(axis=1)]
     return np.stack([kept.min(0), kept.max(0)])
+
+
+def directions_around(count: int) -> np.ndarray:
+    """(count, 3) unit vectors, evenly spread: the Fibonacci sphere."""
+    i = np.arange(count) + 0.5
+    z, turn = 1 - 2 * i / count, np.pi * (1 + np.sqrt(5)) * i
+    r = np.sqrt(1 - z**2)
+    return np.stack([r * np.cos(turn), r * np.sin(turn), z], axis=1)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from surfrecon.errors import InputError
+from surfrecon.geometry import directions_around
 from surfrecon.io.atomic import replacing
 from surfrecon.io.tensors import mapped_arrays, write_arrays
 
@@ -32,11 +33,8 @@ ARRAYS = {"points", "seen", "places", "inside", "family"}
 
 
 def directions() -> np.ndarray:
-    """(VIEWS, 3) unit vectors towards the eyes of `seen`, evenly spread: a spiral by the golden angle."""
-    i = np.arange(VIEWS) + 0.5
-    z, turn = 1 - 2 * i / VIEWS, np.pi * (1 + np.sqrt(5)) * i
-    r = np.sqrt(1 - z**2)
-    return np.stack([r * np.cos(turn), r * np.sin(turn), z], axis=1)
+    """(VIEWS, 3) unit vectors towards the eyes of `seen`."""
+    return directions_around(VIEWS)
 
 
 class Record(NamedTuple):

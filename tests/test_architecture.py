@@ -52,7 +52,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "atlas": {"geometry"},
     "texture": {"views", "visibility", "appearance", "atlas", "repair", *FOUNDATION},
     "ops": {"errors"},
-    "shape_set": {"io", "errors"},  # of io the files of arrays only
+    "shape_set": {"io", "geometry", "errors"},  # of io the files of arrays only
     "networks": {"shape_set", "io", *FOUNDATION},
     "fields": {"networks", "rendering", "views", "ops", *FOUNDATION},
     "rendering": {"views", "ops", *FOUNDATION},

@@ -39,7 +39,7 @@ HELD_OUT = "creatures"  # never trained on: tells how well a network carries ove
 
 COARSE, FINE = 24, 40  # cells along the longest side, in the first and in the second look at a shape
 CLOSE = 0.45  # of a cell: a node so near a solid counts as in it when bounds are found, so that thin parts aren't missed
-LEAST_SLOPE = 0.05
+LEAST_SLOPE = 0.05  # of a distance that falls short: below it bounds would be found too tight
 FILLED = (0.015, 0.93)  # least and most part of its box that a shape may fill
 ONE_PIECE = 0.995  # least part of a shape in its largest piece
 DRAWS = 100  # at most

@@ -1,7 +1,7 @@
 """convonet: a network that has learnt shapes says what is inside, in one look at a sparse, noisy or one-sided cloud without normals.
 
-Its weights, trained by us on solids of our own making, are part of the package. Where points are dense enough, gridpull goes on from its
-field: the network's sides and its guess for what nobody scanned, the data's detail.
+Its weights, trained by us on solids of our own making, are part of the package. gridpull goes on from its field: the network's word where
+winding numbers are nearly undecided, as behind what nobody scanned, the data's detail. The preset "network" leaves its field as it is.
 
 Source: Peng, Niemeyer, Mescheder, Pollefeys and Geiger, "Convolutional occupancy networks", 2020.
 """
@@ -33,8 +33,8 @@ class ConvONet:
     """Settings of convonet.
 
     Attributes:
-        weights: "objects" (scaled to the box that the network has learnt about) or "scenes" (as large as may be), as they came with
-            surfrecon, or a file from `surfrecon train-prior`.
+        weights: "objects", as they came with surfrecon, for a cloud that is scaled to the box that the network has learnt about; or a file
+            from `surfrecon train-prior`, for objects or for scenes, which are as large as may be.
         threshold: probability of being inside above which a place is.
         refine: preset by which gridpull goes on from the network's field; "none" leaves that as it is.
     """

@@ -78,7 +78,8 @@ class GridPull:
         Args:
             scan: in the unit frame.
             run: surroundings.
-            start: a field that knows inside from outside, where nobody scanned too; None asks winding numbers.
+            start: the logarithm of the odds of being outside, where nobody scanned too; it has its say beside winding numbers. None asks
+                these alone.
         """
         import torch
 

@@ -49,7 +49,7 @@ class Fit:
     """One fit on its way from the coarsest level to the finest."""
 
     def __init__(self, settings: GridPull, known: Survey, run: Run, start: Field | None = None):
-        """Args: start: a field whose sides count in place of the winding numbers', where nobody scanned too."""
+        """Args: start: as of GridPull.fit."""
         self.settings, self.run = settings, run
         scan, orientation = known.scan, known.orientation
         inside = (abs(scan.points) < 1).all(axis=1)

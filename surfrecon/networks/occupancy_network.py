@@ -91,7 +91,7 @@ class OccupancyNetwork(nn.Module):
 
         Args:
             points: (B, N, 3) in cells of the grid, from its corner.
-            shape: (3,) cells of the grid.
+            shape: (3,) cells of the grid; those of the layout where places count.
             through: what applies a U-Net to its lattice, for windows; None does it at once.
         Gradient: parameters.
         """
@@ -100,7 +100,7 @@ class OccupancyNetwork(nn.Module):
             Cells(points[..., list(axes)] * finer, [shape[axis] * finer for axis in axes]) if axes else Cells(points, shape)
             for axes in self.axes
         ]
-        inputs = [cells.offset for cells in lattices] + ([self._where(points, shape)] if self.layout.places else [])
+        inputs = [cells.offset for cells in lattices] + ([self._where(points)] if self.layout.places else [])
         net = self.blocks[0](self.enter(torch.cat(inputs, dim=-1)))
         for block in self.blocks[1:]:
             net = block(torch.cat([net, self._pooled(lattices, net)], dim=-1))
@@ -131,8 +131,7 @@ class OccupancyNetwork(nn.Module):
             read = read + self._attended(features, x, nearest)
         net = torch.zeros_like(read)
         if self.layout.places:
-            cells = [lattice.shape[2:] for axes, lattice in features.lattices if not axes]
-            net = net + self.where(self._where(x, cells[0] if cells else [self.layout.cells] * 3))
+            net = net + self.where(self._where(x))
         for inject, block in zip(self.injected, self.decoder):
             net = block(net + inject(read))
         return self.leave(F.relu(net))[..., 0]
@@ -149,9 +148,9 @@ class OccupancyNetwork(nn.Module):
     def _at(self, axes: tuple[int, ...], lattice: Tensor, places: Tensor) -> Tensor:
         return sampled(lattice, places[..., list(axes)] * self.layout.finer if axes else places)
 
-    def _where(self, places: Tensor, shape: Sequence[int]) -> Tensor:
-        """Places as -1 to 1 along each side of the box."""
-        return 2 * places / places.new_tensor(shape) - 1
+    def _where(self, places: Tensor) -> Tensor:
+        """Places as -1 to 1 along each side of the box that the network is trained on."""
+        return 2 * places / self.layout.cells - 1
 
     def _attended(self, features: Features, x: Tensor, nearest: Tensor) -> Tensor:
         """(B, Q, decoder) what the points next to places tell of them."""

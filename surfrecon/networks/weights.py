@@ -1,7 +1,6 @@
 """Files of weights: float16 tensors of a network, with its layout and what is known of its training.
 
-    weights/objects.safetensors  of whole objects, scaled to a box
-    weights/scenes.safetensors   of windows of anything, scaled by the spacing of points
+weights/objects.safetensors came with surfrecon: of whole objects, scaled to a box. CARD.md beside it says what it has learnt from.
 """
 
 from __future__ import annotations

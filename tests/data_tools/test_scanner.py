@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from surfrecon.data_tools import simulate
-from surfrecon.data_tools.scanner import directions_around, scan
+from surfrecon.data_tools.scanner import scan
 from surfrecon.data_tools.shapes import mesh_of, named, torus
 from surfrecon.errors import InputError
-from surfrecon.geometry import Mesh, Similarity
+from surfrecon.geometry import Mesh, Similarity, directions_around
 from surfrecon.pictures import cast_rays
 
 POINTS, OUTLIERS, NOISE = 6000, 0.05, 0.002

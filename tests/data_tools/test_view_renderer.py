@@ -3,11 +3,10 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from surfrecon.data_tools.cameras import cameras_around, ring_directions
-from surfrecon.data_tools.scanner import directions_around
 from surfrecon.data_tools.shapes import box, mesh_of, named, sphere
 from surfrecon.data_tools.views import Lamp, Light, encoded, linear, render
 from surfrecon.errors import InputError
-from surfrecon.geometry import Mesh, Similarity
+from surfrecon.geometry import Mesh, Similarity, directions_around
 from surfrecon.metrics import closest
 from surfrecon.pictures import Scene
 from surfrecon.views import Views
