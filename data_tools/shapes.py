@@ -181,8 +181,8 @@ def superquadric(semiaxes, flat: float, upright: float) -> Shape:
         """The maximum of ((first x)^power + (second y)^power)^(1 / power) on the unit circle."""
         if power >= 2:
             return max(first, second)
-        s = 1 / (1 / power - 1 / 2)
-        return (first**s + second**s) ** (1 / s)
+        s, most = 1 / (1 / power - 1 / 2), max(first, second)  # s has no bound as the power nears 2
+        return most * (1 + (min(first, second) / most) ** s) ** (1 / s)
 
     slope = steepest(steepest(1 / a, 1 / b, flat), 1 / c, upright)
 

@@ -7,19 +7,23 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from surfrecon.data_tools.families import FAMILIES, random_shape
 from surfrecon.data_tools.rooms import room
 from surfrecon.data_tools.shapes import Shape, mesh_of
 from surfrecon.errors import InputError, SurfreconError
-from surfrecon.geometry import Mesh, Similarity
+from surfrecon.geometry import Mesh, Similarity, directions_around
 from surfrecon.metrics import contains, sample_surface
 from surfrecon.pictures import Scene
-from surfrecon.shape_set import HALF, Record, directions
+from surfrecon.shape_set import HALF, UNIT, VIEWS, Record
 
-POINTS, PLACES = 12_288, 16_384
 RESOLUTION = 64  # cells along a shape's box: its chords are off by less than a tenth of the noise of 0.005 that scans have
-ROOMS, ROOM_RESOLUTION = "rooms", 192  # their walls are thinner
+POINTS, PLACES = 12_288, 16_384
+ROOMS = "rooms"
+ROOM_RESOLUTION, ROOM_POINTS, ROOM_PLACES = 192, 65_536, 65_536  # walls are thin, and windows of a room learnt from one by one
+EYES = (1.2, 3.0)  # longest sides from the middle of a shape's box to an eye
+EYE_HEIGHTS, CLEAR = (1.0, 2.0), 0.2  # metres above a room's floor, and to what is nearest
 NEAR = (0.02, 0.06)  # standard deviations of places near the surface, a quarter of all each
 LIFT = 1e-3  # of the longest side: from where on the surface a ray sets out
 GRAZING = np.cos(np.radians(85))  # flatter than this nothing is seen
@@ -29,8 +33,19 @@ AHEAD = 16  # shapes a worker is given at a time
 
 def record_of(shape: Shape, family: int, rng: np.random.Generator, resolution: int = RESOLUTION) -> Record:
     """A record of a solid: its mesh gives the points, its own distance says what is inside."""
-    mesh = mesh_of(shape, resolution)
-    return _record(mesh, lambda p: shape.distance(p) < 0, family, rng)
+    return _record(mesh_of(shape, resolution), lambda p: shape.distance(p) < 0, family, rng, _eyes_around(rng))
+
+
+def record_of_room(shape: Shape, family: int, rng: np.random.Generator) -> Record:
+    """A record of a room in metres, its floor at z = 0: seen from within."""
+    (low, high), eyes = shape.bounds, np.empty((0, 3))
+    while len(eyes) < VIEWS:
+        some = rng.uniform([*low[:2], EYE_HEIGHTS[0]], [*high[:2], EYE_HEIGHTS[1]], (4 * VIEWS, 3))
+        eyes = np.concatenate([eyes, some[shape.distance(some) > CLEAR]])
+    unit_from_room = _unit_frame(low, high)
+    mesh = mesh_of(shape, ROOM_RESOLUTION)
+    eyes = unit_from_room.points(eyes[:VIEWS])
+    return _record(mesh, lambda p: shape.distance(p) < 0, family, rng, eyes, ROOM_POINTS, ROOM_PLACES)
 
 
 def record_of_mesh(mesh: Mesh, rng: np.random.Generator, family: int = 0) -> Record:
@@ -43,7 +58,7 @@ def record_of_mesh(mesh: Mesh, rng: np.random.Generator, family: int = 0) -> Rec
 
     if not inspect(mesh).solid:
         raise InputError("a mesh to learn from must be a closed solid: `surfrecon info` says what it lacks")
-    return _record(mesh, lambda p: contains(p, mesh), family, rng)
+    return _record(mesh, lambda p: contains(p, mesh), family, rng, _eyes_around(rng))
 
 
 def records(families: Sequence[str], count: int, *, seed: int, workers: int = 1) -> Iterator[Record]:
@@ -55,6 +70,8 @@ def records(families: Sequence[str], count: int, *, seed: int, workers: int = 1)
     for family in families:
         if family not in (*FAMILIES, ROOMS):
             raise InputError(f"there is no family {family!r}; choose among {', '.join(FAMILIES)}, {ROOMS}")
+    if ROOMS in families and len(families) > 1:
+        raise InputError(f"{ROOMS} have more points than other families; make a set of them alone")
     make = partial(_random_record, tuple(families), seed)
     if workers == 1:
         yield from map(make, range(count))
@@ -76,33 +93,50 @@ def _random_record(families: Sequence[str], seed: int, number: int) -> Record:
         rng = np.random.default_rng([seed, number, attempt])
         try:
             if families[family] == ROOMS:
-                return record_of(room(rng), family, rng, ROOM_RESOLUTION)
+                return record_of_room(room(rng), family, rng)
             return record_of(random_shape(families[family], rng), family, rng)
         except SurfreconError as error:
             problem = error
     raise problem
 
 
-def _record(mesh: Mesh, is_inside, family: int, rng: np.random.Generator) -> Record:
-    low, high = mesh.bounds()
+def _eyes_around(rng: np.random.Generator) -> np.ndarray:
+    """(VIEWS, 3) places all around an object, in its unit frame, some nearer than others."""
+    turned = Rotation.random(random_state=rng).apply(directions_around(VIEWS))
+    return turned * rng.uniform(*EYES, (VIEWS, 1))
+
+
+def _unit_frame(low: np.ndarray, high: np.ndarray) -> Similarity:
+    """To the frame of a record: in longest sides, from the middle of the box."""
     scale = 1 / float((high - low).max())
-    unit_from_mesh = Similarity(scale, -scale * (low + high) / 2)
-    points, normals, _ = sample_surface(mesh, POINTS, int(rng.integers(2**31)))
-    seen = _seen(mesh, points, normals, LIFT / scale)
+    return Similarity(scale, -scale * (low + high) / 2)
+
+
+def _record(
+    mesh: Mesh, is_inside, family: int, rng: np.random.Generator, eyes: np.ndarray, n_points: int = POINTS, n_places: int = PLACES
+) -> Record:
+    """Args: is_inside: (N, 3) points in the mesh's frame -> (N,) bool. eyes: (VIEWS, 3) in the record's frame."""
+    unit_from_mesh = _unit_frame(*mesh.bounds())
+    points, normals, _ = sample_surface(mesh, n_points, int(rng.integers(2**31)))
+    seen = _seen(mesh, points, normals, unit_from_mesh.inverse().points(eyes), LIFT / unit_from_mesh.scale)
     unit = unit_from_mesh.points(points)
-    around = unit[rng.integers(len(unit), size=PLACES // 2)]
-    around = around + np.repeat(NEAR, PLACES // 4)[:, None] * rng.standard_normal(around.shape)
-    anywhere = rng.uniform(-HALF, HALF, (PLACES - len(around), 3))
+    around = unit[rng.integers(len(unit), size=n_places // 2)]
+    around = around + np.repeat(NEAR, n_places // 4)[:, None] * rng.standard_normal(around.shape)
+    anywhere = rng.uniform(-HALF, HALF, (n_places - len(around), 3))
     places = np.clip(np.concatenate([anywhere, around]), -HALF, HALF).astype(np.float16)
     inside = is_inside(unit_from_mesh.inverse().points(places.astype(float)))
-    return Record(unit.astype(np.float16), seen, places, inside, family)
+    kept = np.round(UNIT * normals).astype(np.int8)
+    return Record(unit.astype(np.float16), kept, eyes.astype(np.float16), seen, places, inside, family)
 
 
-def _seen(mesh: Mesh, points: np.ndarray, normals: np.ndarray, lift: float) -> np.ndarray:
-    """(N,) uint16: from which of the directions points are seen, nothing else being in the way."""
+def _seen(mesh: Mesh, points: np.ndarray, normals: np.ndarray, eyes: np.ndarray, lift: float) -> np.ndarray:
+    """(N,) uint16: from which of the eyes points are seen, nothing else being in the way; all in the mesh's frame."""
     seen, scene = np.zeros(len(points), np.uint16), Scene(mesh)
-    for bit, direction in enumerate(directions()):
-        facing = np.flatnonzero(normals @ direction > GRAZING)
-        depth = scene.hits(points[facing] + lift * normals[facing], np.broadcast_to(direction, (len(facing), 3)))[0]
-        seen[facing[~np.isfinite(depth)]] |= np.uint16(1 << bit)
+    for bit, eye in enumerate(eyes):
+        start = points + lift * normals
+        ray = eye - start
+        distance = np.linalg.norm(ray, axis=1)
+        facing = np.flatnonzero(np.einsum("ni,ni->n", normals, ray) > GRAZING * distance)
+        depth = scene.hits(start[facing], ray[facing] / distance[facing, None])[0]
+        seen[facing[depth > distance[facing]]] |= np.uint16(1 << bit)
     return seen

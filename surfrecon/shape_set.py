@@ -2,7 +2,9 @@
 
 A set is a folder: set.json (format, families, counts, how it was made) and shards 00000.safetensors ... of the same arrays, a row a shape:
     points  (S, N, 3) float16  spread evenly over the surface
-    seen    (S, N) uint16      bit k: the point is seen from far away along DIRECTIONS[k]
+    normals (S, N, 3) int8     outwards, times 127
+    eyes    (S, VIEWS, 3) float16  from where a scanner might have looked
+    seen    (S, N) uint16      bit k: the point is seen from eye k
     places  (S, Q, 3) float16  the first half of them anywhere in the box, the others near the surface
     inside  (S, Q / 8) uint8   packed bits: which places are inside
     family  (S,) uint8         its number in the set's list
@@ -20,21 +22,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from surfrecon.errors import InputError
-from surfrecon.geometry import directions_around
 from surfrecon.io.atomic import replacing
 from surfrecon.io.tensors import mapped_arrays, write_arrays
 
-FORMAT = 1
+FORMAT = 2
 HALF = 0.6  # side of the cube that is learnt about, halved: what a scan of one side lacks must have room
-VIEWS = 14  # bits of `seen`
+VIEWS = 14  # eyes of a shape, and bits of `seen`
+UNIT = 127  # length of a normal as it is kept
 SHARD = 64  # shapes
 ABOUT = "set.json"
-ARRAYS = {"points", "seen", "places", "inside", "family"}
-
-
-def directions() -> np.ndarray:
-    """(VIEWS, 3) unit vectors towards the eyes of `seen`."""
-    return directions_around(VIEWS)
+OF_POINTS = ("points", "normals", "eyes", "seen", "places", "inside")
+ARRAYS = {*OF_POINTS, "family"}
 
 
 class Record(NamedTuple):
@@ -42,6 +40,8 @@ class Record(NamedTuple):
 
     Attributes:
         points: (N, 3) float16.
+        normals: (N, 3) int8.
+        eyes: (VIEWS, 3) float16.
         seen: (N,) uint16.
         places: (Q, 3) float16.
         inside: (Q,) bool.
@@ -49,6 +49,8 @@ class Record(NamedTuple):
     """
 
     points: np.ndarray
+    normals: np.ndarray
+    eyes: np.ndarray
     seen: np.ndarray
     places: np.ndarray
     inside: np.ndarray
@@ -72,7 +74,7 @@ def write_shapes(folder: Path, records: Iterable[Record], families: Sequence[str
 
     def flush() -> None:
         nonlocal shards, waiting
-        rows = {name: np.stack([getattr(record, name) for record in waiting]) for name in ("points", "seen", "places", "inside")}
+        rows = {name: np.stack([getattr(record, name) for record in waiting]) for name in OF_POINTS}
         rows["inside"] = np.packbits(rows["inside"], axis=1)
         rows["family"] = np.array([record.family for record in waiting], np.uint8)
         write_arrays(folder / f"{shards:05d}.safetensors", rows)
@@ -132,8 +134,9 @@ class ShapeSet:
     def __getitem__(self, number: int) -> Record:
         place, row, family = self.rows[number]
         shard = self.shards[place]
-        inside = np.unpackbits(shard["inside"][row], count=shard["places"].shape[1]).astype(bool)
-        return Record(shard["points"][row], shard["seen"][row], shard["places"][row], inside, family)
+        parts = {name: shard[name][row] for name in OF_POINTS}
+        parts["inside"] = np.unpackbits(parts["inside"], count=shard["places"].shape[1]).astype(bool)
+        return Record(**parts, family=family)
 
 
 def _about(folder: Path) -> dict[str, Any]:

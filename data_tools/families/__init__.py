@@ -35,7 +35,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Shape]] = {
     "mechanical": mechanical,
     "creatures": creatures,
 }
-HELD_OUT = "creatures"  # never trained on: tells how well a network carries over to shapes unlike its own
+HELD_OUT = "turned"  # never trained on: tells how well a network carries over to shapes unlike its own
 
 COARSE, FINE = 24, 40  # cells along the longest side, in the first and in the second look at a shape
 CLOSE = 0.45  # of a cell: a node so near a solid counts as in it when bounds are found, so that thin parts aren't missed

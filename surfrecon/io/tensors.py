@@ -11,7 +11,8 @@ import numpy as np
 from surfrecon.errors import InputError
 from surfrecon.io.atomic import replacing
 
-KINDS = {"F16": np.float16, "F32": np.float32, "F64": np.float64, "U8": np.uint8, "U16": np.uint16, "I32": np.int32, "I64": np.int64}
+KINDS = {"F16": np.float16, "F32": np.float32, "F64": np.float64, "U8": np.uint8, "U16": np.uint16}
+KINDS |= {"I8": np.int8, "I32": np.int32, "I64": np.int64}
 MOST_HEADER = 1 << 24  # bytes
 
 

@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional as F
 
+from surfrecon.geometry import PointCloud
 from surfrecon.networks import Layout, OccupancyNetwork
 from surfrecon.networks.frames import object_lattice, scene_step
 from surfrecon.networks.neighbours import nearest_points
@@ -26,14 +27,18 @@ from surfrecon.networks.processes import Processes
 from surfrecon.networks.windows import encoded
 from surfrecon.optimize import Adam, cosine, train, warmed
 from surfrecon.run import Run
-from surfrecon.shape_set import VIEWS, Record, ShapeSet, directions
+from surfrecon.shape_set import UNIT, VIEWS, Record, ShapeSet
+from surfrecon.thinning import thinned
 
 # Of the scans. Lengths are in the longest side of the whole shape.
 USUAL_POINTS, FEWEST, MOST = 3000, 300, 8000  # points of half of the batches, and of the others, evenly in their logarithm
 USUAL_NOISE, MOST_NOISE = 0.005, 0.012  # likewise, of a shape
 ONE_SIDED, MOST_EYES = 0.65, VIEWS // 2  # share of the shapes that are seen from some sides alone, from so many of them at most
-TOGETHER = 0.5  # share of these whose eyes stand together, so that a side is missing; the others' stand anywhere
-LEAST_SEEN = 0.1  # of the points asked for must be seen, or else the shape is seen from everywhere
+TOGETHER, FEW = 0.65, 4  # share of these whose eyes, so many at most, stand together: a side is missing. The others' stand anywhere
+LEAST_SEEN = 0.3  # of the surface: eyes are added until they see as much
+LOST, KEPT = np.cos(np.radians(85)), np.cos(np.radians(60))  # flatter than the first no ray comes back, steeper than the second all do
+THINNED, SPARE_POINTS = 0.5, 4  # share of the scans that are thinned, as real ones are, from at most so many times as many points
+SCENE_POINTS = 0.25  # least share of a record's points that a scan of a scene has
 STRAYS, MOST_STRAYS = 0.25, 0.02  # share of the shapes with outliers, and of their points that are some
 TURNED = 0.5  # share of the shapes that are turned by any angle, the others by quarters
 
@@ -96,27 +101,62 @@ class Scanned(NamedTuple):
 
 def batch_of(shapes: ShapeSet, numbers: np.ndarray, lessons: Lessons, layout: Layout, rng: np.random.Generator) -> list[Batch]:
     """Scans of some shapes of a set, as a scanner might have made them: together, or each by itself where they differ in size."""
-    count = USUAL_POINTS if rng.random() < 0.5 else round(FEWEST * (MOST / FEWEST) ** rng.random())
-    frame = _boxed if layout.places else _windowed
-    rows = [_drawn(frame(scanned(shapes[number], count, rng), layout.cells, rng), lessons, layout.cells, rng) for number in numbers]
-    return [_stacked(group, layout) for group in ([rows] if layout.places else [[row] for row in rows])]
+    if layout.places:
+        count = USUAL_POINTS if rng.random() < 0.5 else round(FEWEST * (MOST / FEWEST) ** rng.random())
+        rows = [_drawn(_boxed(scanned(shapes[number], count, rng), layout.cells), lessons, layout.cells, rng) for number in numbers]
+        return [_stacked(rows, layout)]
+    rows = []
+    for shape in (shapes[number] for number in numbers):
+        scan = scanned(shape, round(len(shape.points) * SCENE_POINTS ** rng.random()), rng)
+        rows.append(_drawn(_windowed(scan, layout.cells, rng), lessons, layout.cells, rng))
+    return [_stacked([row], layout) for row in rows]
 
 
 def scanned(shape: Record, count: int, rng: np.random.Generator) -> Scanned:
-    """`count` points of a turned shape, with noise, from all sides or some, a few of them astray."""
-    turn, seen = _turn(rng), np.arange(len(shape.points))
+    """`count` points of a turned shape, with noise, from all sides or some, a few of them astray.
+
+    Noise is less where more than MOST points are asked for, so that it stays the same in spacings.
+    """
+    turn, weight = _turn(rng), None
     if rng.random() < ONE_SIDED:
-        order = directions() @ rng.standard_normal(3) if rng.random() < TOGETHER else rng.random(VIEWS)
-        eyes = np.argsort(order)[: rng.integers(1, MOST_EYES + 1)]
-        visible = np.flatnonzero(shape.seen & np.uint16(sum(1 << int(eye) for eye in eyes)))
-        seen = visible if len(visible) > LEAST_SEEN * count else seen
-    points = shape.points[rng.choice(seen, count, replace=len(seen) < count)].astype(np.float32) @ turn.T
-    noise = USUAL_NOISE if rng.random() < 0.5 else MOST_NOISE * rng.random()
+        together = rng.random() < TOGETHER
+        order = shape.eyes.astype(float) @ rng.standard_normal(3) if together else rng.random(VIEWS)
+        eyes, some = np.argsort(order), rng.integers(1, (FEW if together else MOST_EYES) + 1)
+        weight = density(shape, eyes[:some])
+        while np.count_nonzero(weight) < LEAST_SEEN * len(weight) and some < VIEWS:
+            weight, some = weight + density(shape, eyes[some : some + 1]), some + 1
+        weight = weight if weight.any() else None
+    wanted = round(count * rng.uniform(1, SPARE_POINTS)) if rng.random() < THINNED else count
+    points = shape.points[_some(weight, len(shape.points), wanted, rng)].astype(np.float32) @ turn.T
+    noise = (USUAL_NOISE if rng.random() < 0.5 else MOST_NOISE * rng.random()) * min(1.0, (MOST / count) ** 0.5)
     points += noise * rng.standard_normal(points.shape, np.float32)
+    if wanted > count:
+        points = thinned(PointCloud(points.astype(float)), enough=count).points.astype(np.float32)
+        points = np.resize(points, (count, 3))  # a few of them twice: thinning leaves fewer than are allowed
     if rng.random() < STRAYS:
-        strays = rng.choice(count, round(MOST_STRAYS * rng.random() * count), replace=False)
+        strays = rng.choice(len(points), round(MOST_STRAYS * rng.random() * len(points)), replace=False)
         points[strays] = rng.uniform(points.min(axis=0), points.max(axis=0), (len(strays), 3))
     return Scanned(points, shape.places.astype(np.float32) @ turn.T, shape.inside)
+
+
+def _some(weight: np.ndarray | None, total: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """(wanted,) numbers below `total`, the more likely the greater their weight; some twice only where too few have one."""
+    if weight is None:
+        return rng.choice(total, wanted, replace=total < wanted)
+    share = weight / weight.sum()
+    return rng.choice(total, wanted, replace=np.count_nonzero(weight) < wanted, p=share)
+
+
+def density(shape: Record, eyes: np.ndarray) -> np.ndarray:
+    """(N,) how closely the pixels of scanners at some of a shape's eyes lie at its points: 0 where none of them sees."""
+    points, total = shape.points.astype(np.float32), 0.0
+    for eye in eyes:
+        ray = shape.eyes[eye].astype(np.float32) - points
+        distance = np.linalg.norm(ray, axis=1)
+        cosine = np.einsum("ni,ni->n", shape.normals.astype(np.float32), ray) / (UNIT * distance)
+        seen = shape.seen >> np.uint16(eye) & 1
+        total = total + seen * ((cosine - LOST) / (KEPT - LOST)).clip(0, 1) * cosine / distance**2
+    return total
 
 
 def _turn(rng: np.random.Generator) -> np.ndarray:
@@ -128,7 +168,7 @@ def _turn(rng: np.random.Generator) -> np.ndarray:
     return (turn * rng.choice([-1, 1])).astype(np.float32)
 
 
-def _boxed(scan: Scanned, cells: int, rng: np.random.Generator) -> Scanned:
+def _boxed(scan: Scanned, cells: int) -> Scanned:
     """In cells of the box that an object's points are scaled to."""
     origin, step = object_lattice(scan.points, cells)
     return Scanned((scan.points - origin) / step, (scan.places - origin) / step, scan.inside)

@@ -7,7 +7,7 @@ import numpy as np
 from surfrecon.geometry import PointCloud
 from surfrecon.shape_set import HALF
 
-SCENE_CELL = 1.5  # side of a scene's cells, in spacings of its points
+SCENE_CELL = 2.5  # side of a scene's cells, in spacings of its points
 MARGIN = 4  # cells around the points of a scene: enough for its surface to close
 
 

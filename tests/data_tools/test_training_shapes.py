@@ -6,10 +6,11 @@ import pytest
 from surfrecon.data_tools import make_shapes
 from surfrecon.data_tools.families import FAMILIES, HELD_OUT
 from surfrecon.data_tools.shapes import box, mesh_of, sphere, torus
-from surfrecon.data_tools.training_shapes import record_of, record_of_mesh, records
+from surfrecon.data_tools.rooms import room
+from surfrecon.data_tools.training_shapes import record_of, record_of_mesh, record_of_room, records
 from surfrecon.errors import InputError
 from surfrecon.io import write_mesh
-from surfrecon.shape_set import HALF, VIEWS, ShapeSet, directions
+from surfrecon.shape_set import HALF, UNIT, VIEWS, ShapeSet
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +35,45 @@ def test_half_of_the_places_fill_the_box_and_half_are_near_the_surface(ball):
 
 
 def test_a_ball_is_seen_by_the_eyes_that_its_points_face(ball):
-    facing = ball.points.astype(float) / 0.5 @ directions().T
+    ray = ball.eyes.astype(float) - ball.points.astype(float)[:, None]
+    facing = np.einsum("nki,ni->nk", ray / np.linalg.norm(ray, axis=2, keepdims=True), ball.points.astype(float) / 0.5)
     seen = (ball.seen[:, None] >> np.arange(VIEWS)) & 1 == 1
     clear = np.abs(facing - np.cos(np.radians(85))) > 0.06  # of faces, not of the ball itself
     assert np.array_equal(seen[clear], facing[clear] > np.cos(np.radians(85)))
 
 
+def test_normals_point_outwards(ball):
+    assert (np.einsum("ni,ni->n", ball.normals / UNIT, ball.points.astype(float) / 0.5) > 0.98).all()
+
+
+def test_eyes_stand_all_around_and_clear_of_an_object(ball):
+    eyes = ball.eyes.astype(float)
+    assert np.linalg.norm(eyes, axis=1).min() > 1.1
+    assert np.linalg.norm((eyes / np.linalg.norm(eyes, axis=1, keepdims=True)).mean(axis=0)) < 0.15
+
+
+def test_the_eyes_of_a_room_stand_within_it_and_see_no_floor_from_below():
+    rng = np.random.default_rng(1)
+    record = record_of_room(room(rng), 0, rng)
+    points, eyes = record.points.astype(float), record.eyes.astype(float)
+    assert (np.abs(eyes[:, :2]) < np.abs(points[:, :2]).max(axis=0)).all()
+    below = points[:, 2] < points[:, 2].min() + 1e-3
+    assert below.any() and not record.seen[below].any() and (record.seen[record.normals[:, 2] > 100] > 0).mean() > 0.8
+
+
+def test_rooms_are_not_made_beside_other_families():
+    with pytest.raises(InputError, match="alone"):
+        list(records(["rooms", "blends"], 2, seed=0))
+
+
 def test_the_inside_of_a_ring_hides_behind_it():
     ring = record_of(torus(1.0, 0.3), 0, np.random.default_rng(0))
-    points = ring.points.astype(float)
-    across = int(np.abs(directions()[:, 2]).argmin())  # looks along the ring's plane
+    points, directions = ring.points.astype(float), ring.eyes.astype(float)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    across = int(np.abs(directions[:, 2]).argmin())  # looks along the ring's plane
     inner = np.hypot(points[:, 0], points[:, 1]) * 2.6 < 0.8
-    far_side = points @ directions()[across] < -0.1
-    faces = -(points * [1, 1, 0]) @ directions()[across] > 0  # the hole's wall, turned to the eye
+    far_side = points @ directions[across] < -0.1
+    faces = -(points * [1, 1, 0]) @ directions[across] > 0  # the hole's wall, turned to the eye
     hidden = inner & far_side & faces & (np.abs(points[:, 2]) < 0.05)
     assert hidden.sum() > 20 and not (ring.seen[hidden] >> across & 1).any()
 

@@ -10,6 +10,7 @@ from surfrecon.methods.convonet_training import (
     Batches,
     Lessons,
     batch_of,
+    density,
     learn,
     loss_of,
     next_to_surface,
@@ -65,6 +66,18 @@ def test_places_keep_their_side_in_the_cells_of_a_network(shapes, layout):
 def test_scans_of_one_side_lack_the_other(shapes):
     off = [np.linalg.norm(scanned(shapes[0], 400, np.random.default_rng(seed)).points.mean(axis=0)) for seed in range(60)]
     assert 0.1 < np.mean(np.array(off) > 0.1) < 0.6  # a ball's points that are missing on one side draw the mean to the other
+
+
+def test_points_lie_closest_where_a_scanner_looks_straight_at_them(shapes):
+    ball = shapes[0]
+    weight, eye = density(ball, np.array([0])), ball.eyes[0].astype(float)
+    towards = ball.points.astype(float) @ eye / np.linalg.norm(eye) / 0.5
+    assert not weight[towards < 0].any() and weight[towards > 0.95].min() > weight[(towards > 0) & (towards < 0.8)].max()
+
+
+def test_every_scan_has_the_points_asked_for(shapes):
+    sizes = {len(scanned(shapes[1], count, np.random.default_rng(seed)).points) - count for seed in range(20) for count in (300, 8000)}
+    assert sizes == {0}
 
 
 def test_the_boundary_is_where_the_sides_meet():
