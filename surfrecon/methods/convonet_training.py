@@ -99,24 +99,20 @@ class Scanned(NamedTuple):
     inside: np.ndarray
 
 
-def batch_of(shapes: ShapeSet, numbers: np.ndarray, lessons: Lessons, layout: Layout, rng: np.random.Generator) -> list[Batch]:
-    """Scans of some shapes of a set, as a scanner might have made them: together, or each by itself where they differ in size."""
-    if layout.places:
-        count = USUAL_POINTS if rng.random() < 0.5 else round(FEWEST * (MOST / FEWEST) ** rng.random())
-        rows = [_drawn(_boxed(scanned(shapes[number], count, rng), layout.cells), lessons, layout.cells, rng) for number in numbers]
-        return [_stacked(rows, layout)]
+def batch_of(shapes: ShapeSet, numbers: np.ndarray, lessons: Lessons, layout: Layout, rng: np.random.Generator) -> Batch:
+    """Scans of some shapes of a set, as a scanner might have made them: of objects, or windows of scenes."""
+    usual = USUAL_POINTS if rng.random() < 0.5 else round(FEWEST * (MOST / FEWEST) ** rng.random())
     rows = []
     for shape in (shapes[number] for number in numbers):
-        scan = scanned(shape, round(len(shape.points) * SCENE_POINTS ** rng.random()), rng)
-        rows.append(_drawn(_windowed(scan, layout.cells, rng), lessons, layout.cells, rng))
-    return [_stacked([row], layout) for row in rows]
+        count = usual if layout.places else round(len(shape.points) * SCENE_POINTS ** rng.random())
+        scan = scanned(shape, count, rng)
+        scan = _boxed(scan, layout.cells) if layout.places else _windowed(scan, layout.cells, rng)
+        rows.append(_drawn(scan, lessons, layout.cells, rng))
+    return _stacked(rows, layout)
 
 
 def scanned(shape: Record, count: int, rng: np.random.Generator) -> Scanned:
-    """`count` points of a turned shape, with noise, from all sides or some, a few of them astray.
-
-    Noise is less where more than MOST points are asked for, so that it stays the same in spacings.
-    """
+    """Up to `count` points of a turned shape, with noise, from all sides or some, a few of them astray."""
     turn, weight = _turn(rng), None
     if rng.random() < ONE_SIDED:
         together = rng.random() < TOGETHER
@@ -128,15 +124,19 @@ def scanned(shape: Record, count: int, rng: np.random.Generator) -> Scanned:
         weight = weight if weight.any() else None
     wanted = round(count * rng.uniform(1, SPARE_POINTS)) if rng.random() < THINNED else count
     points = shape.points[_some(weight, len(shape.points), wanted, rng)].astype(np.float32) @ turn.T
-    noise = (USUAL_NOISE if rng.random() < 0.5 else MOST_NOISE * rng.random()) * min(1.0, (MOST / count) ** 0.5)
+    noise = (USUAL_NOISE if rng.random() < 0.5 else MOST_NOISE * rng.random()) * _quiet(count)
     points += noise * rng.standard_normal(points.shape, np.float32)
     if wanted > count:
         points = thinned(PointCloud(points.astype(float)), enough=count).points.astype(np.float32)
-        points = np.resize(points, (count, 3))  # a few of them twice: thinning leaves fewer than are allowed
     if rng.random() < STRAYS:
         strays = rng.choice(len(points), round(MOST_STRAYS * rng.random() * len(points)), replace=False)
         points[strays] = rng.uniform(points.min(axis=0), points.max(axis=0), (len(strays), 3))
     return Scanned(points, shape.places.astype(np.float32) @ turn.T, shape.inside)
+
+
+def _quiet(count: int) -> float:
+    """Share of an object's noise that a scan of more than MOST points has, so that it stays the same in spacings."""
+    return min(1.0, (MOST / count) ** 0.5)
 
 
 def _some(weight: np.ndarray | None, total: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
@@ -208,8 +208,16 @@ def next_to_surface(places: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def _stacked(rows: list[Scanned], layout: Layout) -> Batch:
-    points, places, inside = (torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*rows))
-    return Batch(points, places, inside, nearest_points(points, places, layout.neighbours) if layout.neighbours else None)
+    """As one; clouds of fewer points than others have some twice, of which no query is a neighbour."""
+    places, inside = (torch.from_numpy(np.stack(part).astype(np.float32)) for part in list(zip(*rows))[1:])
+    nearest = None
+    if layout.neighbours:
+        clouds = [torch.from_numpy(row.points[None].astype(np.float32)) for row in rows]
+        count = min(layout.neighbours, *(len(row.points) for row in rows))
+        nearest = torch.cat([nearest_points(cloud, own[None], count) for cloud, own in zip(clouds, places)])
+    most = max(len(row.points) for row in rows)
+    points = np.stack([np.resize(row.points, (most, 3)) for row in rows])
+    return Batch(torch.from_numpy(points.astype(np.float32)), places, inside, nearest)
 
 
 class Batches:
@@ -220,13 +228,13 @@ class Batches:
         self.shapes, self.lessons, self.layout, self.key = shapes, lessons, layout, (seed, rank)
         self.pool, self.ahead = ThreadPoolExecutor(1), (-1, None)
 
-    def __call__(self, step: int) -> list[Batch]:
+    def __call__(self, step: int) -> Batch:
         number, future = self.ahead
-        batches = future.result() if number == step else self._made(step)
+        batch = future.result() if number == step else self._made(step)
         self.ahead: tuple[int, Future | None] = step + 1, self.pool.submit(self._made, step + 1)
-        return batches
+        return batch
 
-    def _made(self, step: int) -> list[Batch]:
+    def _made(self, step: int) -> Batch:
         rng = np.random.default_rng([*self.key, step])
         numbers = rng.choice(len(self.shapes), self.lessons.batch, replace=len(self.shapes) < self.lessons.batch)
         return batch_of(self.shapes, numbers, self.lessons, self.layout, rng)
@@ -243,12 +251,16 @@ def loss_of(network: torch.nn.Module, batch: Batch, margin: float = 0.0) -> Tens
 
 @torch.no_grad()
 def validated(network: OccupancyNetwork, shapes: ShapeSet, *, device: torch.device) -> Mapping[str, float]:
-    """Family -> mean IoU over its shapes, from USUAL_POINTS points all around with USUAL_NOISE: at the set's places anywhere in the box."""
+    """Family -> mean IoU over its shapes, scanned all around with USUAL_NOISE: at the set's places anywhere in the box.
+
+    Objects have USUAL_POINTS points, scenes half of their record's.
+    """
     found: dict[str, list[float]] = {name: [] for name in shapes.families}
     for number in range(len(shapes)):
         shape, rng = shapes[number], np.random.default_rng(number)
-        points = shape.points[rng.choice(len(shape.points), USUAL_POINTS, replace=False)].astype(np.float32)
-        points += USUAL_NOISE * rng.standard_normal(points.shape, np.float32)
+        count = USUAL_POINTS if network.layout.places else len(shape.points) // 2
+        points = shape.points[rng.choice(len(shape.points), count, replace=False)].astype(np.float32)
+        points += USUAL_NOISE * _quiet(count) * rng.standard_normal(points.shape, np.float32)
         lattice, features = encoded(network, points, device=device)
         places, truth = shape.places[: len(shape.places) // 2], shape.inside[: len(shape.places) // 2]
         x = lattice.cells_of(torch.from_numpy(places.astype(np.float32)).to(device))
@@ -283,9 +295,8 @@ def learn(
     found: dict[str, Any] = {}
 
     def loss(step: int, divisor: int) -> Tensor:
-        some = [batch.part(divisor).to(device) for batch in batches(step)]
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            return sum(loss_of(together, batch, lessons.margin) for batch in some) / len(some)
+            return loss_of(together, batches(step).part(divisor).to(device), lessons.margin)
 
     def on_step(step: int, value: float) -> None:
         nonlocal found

@@ -67,6 +67,6 @@ class Layout:
 
 
 LAYOUTS = {
-    "objects": Layout(),
+    "objects": Layout(depth=4),
     "scenes": Layout(cells=32, grid=16, depth=4, planes=0, places=False),
 }

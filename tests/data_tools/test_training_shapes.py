@@ -5,8 +5,8 @@ import pytest
 
 from surfrecon.data_tools import make_shapes
 from surfrecon.data_tools.families import FAMILIES, HELD_OUT
-from surfrecon.data_tools.shapes import box, mesh_of, sphere, torus
 from surfrecon.data_tools.rooms import room
+from surfrecon.data_tools.shapes import box, mesh_of, sphere, torus
 from surfrecon.data_tools.training_shapes import record_of, record_of_mesh, record_of_room, records
 from surfrecon.errors import InputError
 from surfrecon.io import write_mesh

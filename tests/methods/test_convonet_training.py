@@ -43,7 +43,7 @@ def test_a_step_shows_the_same_whenever_it_is_asked_for(shapes):
 
 def test_processes_and_steps_see_batches_of_their_own(shapes):
     lessons = Lessons(batch=2, places=64)
-    seen = [Batches(shapes, lessons, OBJECT, seed=1, rank=rank)(step)[0].places for rank, step in ((0, 0), (1, 0), (0, 1))]
+    seen = [Batches(shapes, lessons, OBJECT, seed=1, rank=rank)(step).places for rank, step in ((0, 0), (1, 0), (0, 1))]
     assert not torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], seen[2])
 
 
@@ -51,16 +51,24 @@ def test_processes_and_steps_see_batches_of_their_own(shapes):
 def test_places_keep_their_side_in_the_cells_of_a_network(shapes, layout):
     """Those that the network is asked about beside the points: inside there, as the shape has it."""
     rng, lessons = np.random.default_rng(0), Lessons(places=256)
-    for batch in batch_of(shapes, np.array([0] * 8), lessons, layout, rng):  # the ball
-        assert ((batch.places >= 0) & (batch.places <= layout.cells)).all()
-        for points, places, inside in zip(batch.points.numpy(), batch.places.numpy(), batch.inside.numpy() > 0.5):
-            # A ball through the points, by least squares; outliers and noise move it a little.
-            rows = np.column_stack([2 * points, np.ones(len(points))])
-            solution = np.linalg.lstsq(rows, (points**2).sum(1), rcond=None)[0]
-            middle, radius = solution[:3], np.sqrt(solution[3] + (solution[:3] ** 2).sum())
-            away = np.linalg.norm(places - middle, axis=1) / radius
-            sure = np.abs(away - 1) > 0.15
-            assert (inside[sure] == (away[sure] < 1)).mean() > 0.97
+    batch = batch_of(shapes, np.array([0] * 8), lessons, layout, rng)  # the ball
+    assert ((batch.places >= 0) & (batch.places <= layout.cells)).all()
+    for points, places, inside in zip(batch.points.numpy(), batch.places.numpy(), batch.inside.numpy() > 0.5):
+        # A ball through the points, by least squares; outliers and noise move it a little.
+        rows = np.column_stack([2 * points, np.ones(len(points))])
+        solution = np.linalg.lstsq(rows, (points**2).sum(1), rcond=None)[0]
+        middle, radius = solution[:3], np.sqrt(solution[3] + (solution[:3] ** 2).sum())
+        away = np.linalg.norm(places - middle, axis=1) / radius
+        sure = np.abs(away - 1) > 0.15
+        assert (inside[sure] == (away[sure] < 1)).mean() > 0.97
+
+
+def test_windows_of_different_counts_learn_together_without_a_neighbour_twice(shapes):
+    batch = batch_of(shapes, np.array([0, 1, 2, 0]), Lessons(places=64), SCENE, np.random.default_rng(3))
+    counts = [len(np.unique(points, axis=0)) for points in batch.points.numpy()]
+    assert min(counts) < 0.9 * max(counts) and max(counts) > 0.95 * batch.points.shape[1]
+    for points, nearest in zip(batch.points, batch.nearest):
+        assert all(len(torch.unique(points[row], dim=0)) == SCENE.neighbours for row in nearest)
 
 
 def test_scans_of_one_side_lack_the_other(shapes):
@@ -75,9 +83,9 @@ def test_points_lie_closest_where_a_scanner_looks_straight_at_them(shapes):
     assert not weight[towards < 0].any() and weight[towards > 0.95].min() > weight[(towards > 0) & (towards < 0.8)].max()
 
 
-def test_every_scan_has_the_points_asked_for(shapes):
-    sizes = {len(scanned(shapes[1], count, np.random.default_rng(seed)).points) - count for seed in range(20) for count in (300, 8000)}
-    assert sizes == {0}
+def test_scans_have_about_the_points_asked_for(shapes):
+    shares = [len(scanned(shapes[1], count, np.random.default_rng(seed)).points) / count for seed in range(20) for count in (300, 8000)]
+    assert max(shares) == 1 and min(shares) > 0.5
 
 
 def test_the_boundary_is_where_the_sides_meet():
@@ -99,7 +107,7 @@ def test_a_margin_asks_for_more():
 
 def test_a_network_learns_a_few_solids(shapes):
     torch.manual_seed(0)
-    network, told, steps = OccupancyNetwork(OBJECT), [], 60
+    network, told, steps = OccupancyNetwork(OBJECT), [], 80
     lessons = Lessons(batch=3, places=256, rate=5e-3, steps=steps)
     learn(
         network,
