@@ -14,20 +14,25 @@ from surfrecon.data_tools.shapes import Shape, scattered
 SIDE = (3.0, 8.0)
 WALL_HEIGHT = (1.2, 3.0)  # some are low; most rooms have walls of 2.2 and more
 THICKNESS = (0.01, 0.03)  # of floor and walls, of the room's longer side
-PIECES_IN_ROOM = (4, 10)
+PIECES_IN_ROOM = (4, 10)  # of the sides above at most; larger rooms hold more by their floor
 GAP = 0.08  # between two pieces, and from a piece to a wall
 SUNK = 0.01  # how far feet reach into the floor, so that all is one solid
 PLACES = 60  # tried for each piece
 
 
-def room(rng: np.random.Generator) -> Shape:
-    """A floor with 0 to 4 thin walls, some with doors and windows, and 4 to 10 pieces of furniture that stand apart from each other."""
-    half = rng.uniform(*SIDE, 2) / 2
+def room(rng: np.random.Generator, sides: tuple[float, float] | None = None, walls: int | None = None) -> Shape:
+    """A floor with 0 to 4 thin walls, some with doors and windows, and furniture on it, its pieces apart from each other.
+
+    Args:
+        sides: in metres; drawn from SIDE if not given.
+        walls: how many; drawn if not given.
+    """
+    half = rng.uniform(*SIDE, 2) / 2 if sides is None else np.array(sides) / 2
     thick = rng.uniform(*THICKNESS) * 2 * float(half.max())
     height = rng.uniform(2.2, WALL_HEIGHT[1]) if chance(rng, 0.75) else rng.uniform(*WALL_HEIGHT)
     floor = slab([*(-half), -thick], [*half, 0])
-    walls = [_wall(rng, half, side, thick, height) for side in rng.permutation(4)[: rng.integers(0, 5)]]
-    return scattered([floor, *walls, *_furnished(rng, half - thick - GAP)])
+    standing = rng.permutation(4)[: rng.integers(0, 5) if walls is None else walls]
+    return scattered([floor, *(_wall(rng, half, side, thick, height) for side in standing), *_furnished(rng, half - thick - GAP)])
 
 
 def _wall(rng: np.random.Generator, half: np.ndarray, side: int, thick: float, height: float) -> Shape:
@@ -50,7 +55,7 @@ def _wall(rng: np.random.Generator, half: np.ndarray, side: int, thick: float, h
 
 def _furnished(rng: np.random.Generator, half: np.ndarray) -> list[Shape]:
     """Pieces within a rectangle of half sides (2,), their boxes GAP apart: most along the walls, square to them, others anywhere."""
-    wanted = int(rng.integers(PIECES_IN_ROOM[0], PIECES_IN_ROOM[1] + 1))
+    wanted = int(rng.integers(PIECES_IN_ROOM[0], PIECES_IN_ROOM[1] + 1) * max(1, 4 * half.prod() / SIDE[1] ** 2))
     pieces: list[Shape] = []
     for attempt in range(PLACES * wanted):
         if len(pieces) == wanted:

@@ -38,14 +38,18 @@ def record_of(shape: Shape, family: int, rng: np.random.Generator, resolution: i
 
 def record_of_room(shape: Shape, family: int, rng: np.random.Generator) -> Record:
     """A record of a room in metres, its floor at z = 0: seen from within."""
-    (low, high), eyes = shape.bounds, np.empty((0, 3))
-    while len(eyes) < VIEWS:
-        some = rng.uniform([*low[:2], EYE_HEIGHTS[0]], [*high[:2], EYE_HEIGHTS[1]], (4 * VIEWS, 3))
-        eyes = np.concatenate([eyes, some[shape.distance(some) > CLEAR]])
-    unit_from_room = _unit_frame(low, high)
     mesh = mesh_of(shape, ROOM_RESOLUTION)
-    eyes = unit_from_room.points(eyes[:VIEWS])
+    eyes = _unit_frame(*mesh.bounds()).points(eyes_within(shape, VIEWS, rng))
     return _record(mesh, lambda p: shape.distance(p) < 0, family, rng, eyes, ROOM_POINTS, ROOM_PLACES)
+
+
+def eyes_within(shape: Shape, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count, 3) places in a room where a scanner may stand."""
+    (low, high), eyes = shape.bounds, np.empty((0, 3))
+    while len(eyes) < count:
+        some = rng.uniform([*low[:2], EYE_HEIGHTS[0]], [*high[:2], EYE_HEIGHTS[1]], (4 * count, 3))
+        eyes = np.concatenate([eyes, some[shape.distance(some) > CLEAR]])
+    return eyes[:count]
 
 
 def record_of_mesh(mesh: Mesh, rng: np.random.Generator, family: int = 0) -> Record:
@@ -118,7 +122,7 @@ def _record(
     """Args: is_inside: (N, 3) points in the mesh's frame -> (N,) bool. eyes: (VIEWS, 3) in the record's frame."""
     unit_from_mesh = _unit_frame(*mesh.bounds())
     points, normals, _ = sample_surface(mesh, n_points, int(rng.integers(2**31)))
-    seen = _seen(mesh, points, normals, unit_from_mesh.inverse().points(eyes), LIFT / unit_from_mesh.scale)
+    seen = seen_from(mesh, points, normals, unit_from_mesh.inverse().points(eyes), LIFT / unit_from_mesh.scale)
     unit = unit_from_mesh.points(points)
     around = unit[rng.integers(len(unit), size=n_places // 2)]
     around = around + np.repeat(NEAR, n_places // 4)[:, None] * rng.standard_normal(around.shape)
@@ -129,7 +133,7 @@ def _record(
     return Record(unit.astype(np.float16), kept, eyes.astype(np.float16), seen, places, inside, family)
 
 
-def _seen(mesh: Mesh, points: np.ndarray, normals: np.ndarray, eyes: np.ndarray, lift: float) -> np.ndarray:
+def seen_from(mesh: Mesh, points: np.ndarray, normals: np.ndarray, eyes: np.ndarray, lift: float) -> np.ndarray:
     """(N,) uint16: from which of the eyes points are seen, nothing else being in the way; all in the mesh's frame."""
     seen, scene = np.zeros(len(points), np.uint16), Scene(mesh)
     for bit, eye in enumerate(eyes):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from surfrecon.fields.field import Field
 from surfrecon.networks import Features, OccupancyNetwork
+from surfrecon.networks.neighbours import Neighbours
 from surfrecon.networks.windows import Lattice
 
 AT_ONCE = 2**13  # queries that are decoded together: what they need fits into the processor's caches
@@ -33,12 +34,14 @@ class ConvOccupancyField(Field):
     ):
         super().__init__()
         self.network, self.features, self.lattice, self.threshold, self.resolution = network, features, lattice, threshold, resolution
+        self.neighbours = Neighbours(features.points[0])
 
     def _apply(self, fn, recurse: bool = True):
         """Move the features along in .to(), which knows of parameters only."""
         lattices = [(axes, fn(lattice)) for axes, lattice in self.features.lattices]
         known = self.features.known
         self.features = Features(lattices, fn(self.features.points), None if known is None else fn(known))
+        self.neighbours = Neighbours(self.features.points[0])
         return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,5 +61,7 @@ class ConvOccupancyField(Field):
     def _values(self, x: Tensor) -> Tensor:
         places = self.lattice.cells_of(x)
         beyond = (x - self.lattice.place_of(places)).norm(dim=1)
-        odds = self.network.decode(self.features, places[None])[0] - self.threshold
+        count = self.network.layout.neighbours
+        nearest = self.neighbours(places, count)[None] if count else None
+        odds = self.network.decode(self.features, places[None], nearest)[0] - self.threshold
         return torch.where(beyond > ROUNDING * self.lattice.step, OUTSIDE + beyond / self.lattice.step, -odds).to(x.dtype)

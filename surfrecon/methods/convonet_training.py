@@ -105,15 +105,19 @@ def batch_of(shapes: ShapeSet, numbers: np.ndarray, lessons: Lessons, layout: La
     rows = []
     for shape in (shapes[number] for number in numbers):
         count = usual if layout.places else round(len(shape.points) * SCENE_POINTS ** rng.random())
-        scan = scanned(shape, count, rng)
+        scan = scanned(shape, count, rng, upright=not layout.places)
         scan = _boxed(scan, layout.cells) if layout.places else _windowed(scan, layout.cells, rng)
         rows.append(_drawn(scan, lessons, layout.cells, rng))
     return _stacked(rows, layout)
 
 
-def scanned(shape: Record, count: int, rng: np.random.Generator) -> Scanned:
-    """Up to `count` points of a turned shape, with noise, from all sides or some, a few of them astray."""
-    turn, weight = _turn(rng), None
+def scanned(shape: Record, count: int, rng: np.random.Generator, *, upright: bool = False) -> Scanned:
+    """Up to `count` points of a turned shape, with noise, from all sides or some, a few of them astray.
+
+    Args:
+        upright: up stays up, as in scans of scenes: what is solid below a floor looks like what is solid above it.
+    """
+    turn, weight = _turn(rng, upright), None
     if rng.random() < ONE_SIDED:
         together = rng.random() < TOGETHER
         order = shape.eyes.astype(float) @ rng.standard_normal(3) if together else rng.random(VIEWS)
@@ -159,8 +163,12 @@ def density(shape: Record, eyes: np.ndarray) -> np.ndarray:
     return total
 
 
-def _turn(rng: np.random.Generator) -> np.ndarray:
+def _turn(rng: np.random.Generator, upright: bool) -> np.ndarray:
     """(3, 3) a turn, half of the time mirrored."""
+    if upright:
+        turn = Rotation.from_euler("z", 2 * np.pi * rng.random()).as_matrix() if rng.random() < TURNED else np.eye(3)
+        order = [*rng.permutation(2), 2]
+        return (turn[order] * [[rng.choice([-1, 1])], [rng.choice([-1, 1])], [1]]).astype(np.float32)
     if rng.random() < TURNED:
         turn = Rotation.random(random_state=rng).as_matrix()
     else:

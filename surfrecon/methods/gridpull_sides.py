@@ -59,16 +59,21 @@ class WindingExcess:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, 3) points -> (N,)."""
+        return self.with_unseen(x)[0]
+
+    def with_unseen(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3) points -> (N,) as above, and (N,) how far points count as away from the data, 0 to 1."""
         between = lambda value, bounds: ((value - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
         distance, nearest = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * self.spacing.max())
         winding, gradient = self.winding(x)
         overlooked = -torch.nn.functional.normalize(gradient, dim=1) @ self.missing
-        hidden = between(torch.as_tensor(distance / self.spacing[nearest]).to(x), UNSEEN) * (1 - between(overlooked, OVERLOOKED))
-        return winding - (0.5 + (INSIDE - 0.5) * hidden)
+        unseen = between(torch.as_tensor(distance / self.spacing[nearest]).to(x), UNSEEN)
+        hidden = unseen * (1 - between(overlooked, OVERLOOKED))
+        return winding - (0.5 + (INSIDE - 0.5) * hidden), unseen
 
 
 class PriorExcess:
-    """Winding numbers with the word of a field that knows shapes: it decides where they are nearly undecided."""
+    """Winding numbers with the word of a field that knows shapes: away from the data it decides where they are nearly undecided."""
 
     def __init__(self, winding: WindingExcess, prior: Field):
         """Args: prior: the logarithm of the odds of being outside."""
@@ -76,6 +81,6 @@ class PriorExcess:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, 3) points -> (N,)."""
-        excess = self.winding(x)
-        rows = torch.nonzero(excess.abs() < TRUST)[:, 0]  # elsewhere it can't turn the sign
-        return excess.index_add(0, rows, -TRUST * torch.tanh(self.prior(x[rows]) / 2).to(excess))
+        excess, unseen = self.winding.with_unseen(x)
+        rows = torch.nonzero(excess.abs() < TRUST * unseen)[:, 0]  # elsewhere it can't turn the sign
+        return excess.index_add(0, rows, -TRUST * unseen[rows] * torch.tanh(self.prior(x[rows]) / 2).to(excess))

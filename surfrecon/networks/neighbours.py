@@ -10,21 +10,27 @@ from torch import Tensor
 AT_ONCE = 2**24  # distances that a GPU holds
 
 
-@torch.no_grad()
-def nearest_points(points: Tensor, x: Tensor, count: int) -> Tensor:
-    """(B, Q, K) numbers of the `count` points of each cloud next to each place, the nearest first; all of a cloud that has fewer.
+class Neighbours:
+    """The points of one cloud that are next to places, asked for again and again.
 
-    Args:
-        points: (B, N, 3).
-        x: (B, Q, 3).
-        count: K.
+    Attributes:
+        points: (N, 3).
     """
-    count = min(count, points.shape[1])
-    if points.device.type == "cpu":
-        found = [
-            cKDTree(cloud).query(places, np.arange(1, count + 1), workers=-1)[1]
-            for cloud, places in zip(points.float().numpy(), x.detach().float().numpy())
-        ]
-        return torch.from_numpy(np.stack(found))
-    rows = max(1, AT_ONCE // (len(points) * points.shape[1]))
-    return torch.cat([torch.cdist(some, points).topk(count, largest=False).indices for some in x.detach().split(rows, dim=1)], dim=1)
+
+    def __init__(self, points: Tensor):
+        self.points = points
+        self.tree = cKDTree(points.float().numpy()) if points.device.type == "cpu" else None
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, count: int) -> Tensor:
+        """(Q, K) numbers of the `count` points next to each of (Q, 3) places, the nearest first; all of a cloud that has fewer."""
+        count = min(count, len(self.points))
+        if self.tree is not None:
+            return torch.from_numpy(self.tree.query(x.detach().float().numpy(), np.arange(1, count + 1), workers=-1)[1])
+        rows = max(1, AT_ONCE // len(self.points))
+        return torch.cat([torch.cdist(some, self.points).topk(count, largest=False).indices for some in x.detach().split(rows)])
+
+
+def nearest_points(points: Tensor, x: Tensor, count: int) -> Tensor:
+    """(B, Q, K) the same of each of B clouds (B, N, 3), at places (B, Q, 3) of its own."""
+    return torch.stack([Neighbours(cloud)(places, count) for cloud, places in zip(points, x)])

@@ -39,6 +39,14 @@ def test_distance_is_1_lipschitz_within_bounds_and_in_the_type_of_its_points(see
     np.testing.assert_array_equal(room(np.random.default_rng(seed)).distance(p), d)
 
 
+def test_a_hall_has_the_sides_asked_for_and_more_furniture():
+    hall = room(np.random.default_rng(3), (20.0, 16.0))
+    np.testing.assert_allclose(np.ptp(hall.bounds, axis=0)[:2], [20, 16])
+    x = np.random.default_rng(0).uniform([-9, -7, 0.1], [9, 7, 0.4], (4000, 3))
+    cells = np.unique(np.floor(x[hall.distance(x) < 0][:, :2] / 2), axis=0)
+    assert len(cells) > 12  # of two metres that some piece stands in
+
+
 def test_mesh_of_a_room_is_one_solid_that_stands_on_its_floor():
     mesh = mesh_of(room(np.random.default_rng(3)), 96)
     assert inspect(mesh).solid

@@ -107,7 +107,7 @@ def test_a_margin_asks_for_more():
 
 def test_a_network_learns_a_few_solids(shapes):
     torch.manual_seed(0)
-    network, told, steps = OccupancyNetwork(OBJECT), [], 80
+    network, told, steps = OccupancyNetwork(OBJECT), [], 160
     lessons = Lessons(batch=3, places=256, rate=5e-3, steps=steps)
     learn(
         network,

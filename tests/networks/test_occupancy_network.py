@@ -86,7 +86,7 @@ def test_a_scene_moves_with_its_points():
 
 def test_a_scene_looks_the_same_through_windows_of_any_size():
     network = made(planes=0, places=False)
-    points = np.random.default_rng(0).uniform(0, 1, (6000, 3)) * [3, 1, 1]
+    points = np.random.default_rng(0).uniform(0, 1, (6000, 3)) * [6, 1, 1]
     with torch.no_grad():
         lattice, whole = encoded(network, points, device=torch.device("cpu"), window=1024)
         assert max(lattice.shape) > 32
