@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation", type=Path, metavar="SHAPES", help="folder of another set, to measure the network on")
     parser.add_argument("--layout", default="objects", metavar="NAME", help=f"what it is for: {', '.join(LAYOUTS)} (default: objects)")
     parser.add_argument("--set", action="append", default=[], metavar="SIZE=VALUE", help="of the layout, see networks/layout.py")
-    parser.add_argument("--from", dest="start", metavar="WEIGHTS", help="go on from these, and their layout: a file, or objects")
+    parser.add_argument("--from", dest="start", metavar="WEIGHTS", help="go on from these, and their layout: a file, objects or scenes")
     parser.add_argument("--steps", type=whole(1), default=20_000, metavar="N", help="of Adam (default: %(default)s)")
     parser.add_argument("--batch", type=whole(1), default=4, metavar="N", help="shapes of a step, of each process (default: %(default)s)")
     parser.add_argument("--places", type=whole(8), default=2048, metavar="N", help="queries of a shape (default: %(default)s)")
@@ -65,8 +65,9 @@ def run(options: argparse.Namespace) -> None:
         run = Run(str(device), options.seed, folder=_folder(options), on_step=told, resume=options.resume, follows=follows)
         run.fingerprint = _fingerprint(options, shapes)
         torch.manual_seed(options.seed)
-        network = _network(options).to(device)
-        facts = _facts(options, shapes, processes.count, str(device))
+        network, layout = _network(options)
+        network = network.to(device)
+        facts = _facts(options, shapes, processes.count, str(device)) | {"layout": layout}
 
         def show(step: int, found: dict[str, Any]) -> None:
             """Keep the weights as they are, and the line that belongs to them."""
@@ -90,13 +91,15 @@ def _folder(options: argparse.Namespace) -> Path:
     return options.output.with_suffix(".run")
 
 
-def _network(options: argparse.Namespace) -> OccupancyNetwork:
+def _network(options: argparse.Namespace) -> tuple[OccupancyNetwork, str]:
+    """What is to learn, and the name of its layout."""
     from surfrecon.networks import LAYOUTS as KNOWN
     from surfrecon.networks import Layout, OccupancyNetwork
     from surfrecon.networks.weights import named_weights, read_weights
 
     if options.start:
-        return read_weights(named_weights(options.start))[0]
+        network, facts = read_weights(named_weights(options.start))
+        return network, str(facts.get("layout"))
     if options.layout not in KNOWN:
         raise InputError(f"there is no layout {options.layout!r}; choose one of {', '.join(KNOWN)}")
     sizes = KNOWN[options.layout].as_dict()
@@ -108,7 +111,7 @@ def _network(options: argparse.Namespace) -> OccupancyNetwork:
             sizes[key] = value if isinstance(sizes[key], str) else int(value)
         except ValueError:
             raise InputError(f"{key} of a layout must be a whole number, got {value!r}") from None
-    return OccupancyNetwork(Layout(**sizes))
+    return OccupancyNetwork(Layout(**sizes)), options.layout
 
 
 def _fingerprint(options: argparse.Namespace, shapes) -> str:
@@ -127,6 +130,6 @@ def _fingerprint(options: argparse.Namespace, shapes) -> str:
 
 def _facts(options: argparse.Namespace, shapes, processes: int, device: str) -> dict[str, Any]:
     """For the file of weights: what a model card needs to say."""
-    names = ("layout", "steps", "batch", "places", "rate", "margin", "seed")
+    names = ("steps", "batch", "places", "rate", "margin", "seed")
     known = {name: getattr(options, name) for name in names} | {"from": Path(options.start).stem if options.start else None}
     return known | {"shapes": list(shapes.about), "processes": processes, "device": device}

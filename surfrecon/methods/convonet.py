@@ -33,8 +33,8 @@ class ConvONet:
     """Settings of convonet.
 
     Attributes:
-        weights: "objects", as they came with surfrecon, for a cloud that is scaled to the box that the network has learnt about; or a file
-            from `surfrecon train-prior`, for objects or for scenes, which are as large as may be.
+        weights: "objects" for a cloud that is scaled to the box that the network has learnt about; "scenes" for rooms and what else is too
+            large for one box, looked at window by window, up along z; or a file from `surfrecon train-prior` of either kind.
         threshold: probability of being inside above which a place is.
         refine: preset by which gridpull goes on from the network's field; "none" leaves that as it is.
     """

@@ -1,6 +1,7 @@
 """Files of weights: float16 tensors of a network, with its layout and what is known of its training.
 
-weights/objects.safetensors came with surfrecon: of whole objects, scaled to a box. CARD.md beside it says what it has learnt from.
+weights/objects.safetensors and scenes.safetensors came with surfrecon: of whole objects, scaled to a box, and of rooms, through windows.
+CARD.md beside them says what they have learnt from.
 """
 
 from __future__ import annotations

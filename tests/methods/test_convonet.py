@@ -8,11 +8,14 @@ import torch
 
 from surfrecon.data_tools.shapes import box, capsule, mesh_of, sphere
 from surfrecon.errors import InputError
+from surfrecon.extract import marching_cubes
+from surfrecon.fields.conv_occupancy import ConvOccupancyField
 from surfrecon.geometry import PointCloud
 from surfrecon.methods.convonet import ConvONet
-from surfrecon.metrics import sample_surface, volume_iou
+from surfrecon.metrics import closest, sample_surface, volume_iou
 from surfrecon.networks import Layout, OccupancyNetwork
-from surfrecon.networks.weights import write_weights
+from surfrecon.networks.weights import named_weights, read_weights, write_weights
+from surfrecon.networks.windows import encoded
 from surfrecon.reconstruct import estimate, reconstruct
 from surfrecon.run import Run
 
@@ -52,6 +55,35 @@ def test_a_side_that_nobody_scanned_is_closed_by_what_shapes_are_like():
     half = points[points.points[:, 2] > 0]
     with_prior, without = (reconstruct(half, method, run=Run(device="cpu")).mesh for method in (ConvONet(), "gridpull"))
     assert volume_iou(with_prior, truth) > volume_iou(without, truth)
+
+
+def row_of_boxes():
+    """A long floor with things on it, (N, 3) points around the origin."""
+    floor = box([24, 2, 0.4])
+    for place in range(-10, 11, 4):
+        floor = floor | box([1, 0.8, 1 + place % 3 / 4]).moved([place, 0, 0.5])
+    points = sample_surface(mesh_of(floor, 192), 30_000, 0)[0]
+    return points / np.abs(points).max()
+
+
+def test_the_surface_of_a_scene_is_the_same_through_windows_of_another_size():
+    points, cpu = row_of_boxes(), torch.device("cpu")
+    network = read_weights(named_weights("scenes"))[0]
+    surfaces = []
+    for window in (32, 1024):
+        lattice, features = encoded(network, points, device=cpu, window=window)
+        assert max(lattice.shape) > 3 * 32
+        surfaces.append(marching_cubes(ConvOccupancyField(network, features, lattice), resolution=128))
+    for one, other in (surfaces, surfaces[::-1]):
+        assert closest(one.vertices, other)[0].max() < 1 / 128  # half a voxel of 2 / 128
+
+
+def test_a_scene_is_a_solid_with_its_floor_below():
+    points = row_of_boxes()[::4]
+    result = reconstruct(PointCloud(points), ConvONet(weights="scenes", refine="none"), run=Run(device="cpu"))
+    assert result.report.solid
+    up = points[:, 2] > points[:, 2].min() + 0.01
+    assert np.quantile(closest(points[up], result.mesh)[0], 0.95) < 0.5 * PointCloud(points).spacing()
 
 
 def test_scale_and_place_change_nothing():
