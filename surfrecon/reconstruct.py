@@ -16,7 +16,7 @@ from surfrecon.checkpoints import Checkpoints, remembered
 from surfrecon.errors import InputError
 from surfrecon.extract import marching_cubes
 from surfrecon.fields import Field
-from surfrecon.geometry import Mesh, PointCloud, Similarity
+from surfrecon.geometry import Mesh, PointCloud, Similarity, directions_around
 from surfrecon.handles import without_small_handles
 from surfrecon.local_surfaces import local_surfaces
 from surfrecon.methods import METHODS, fitted, given, method_class, methods_for, stages
@@ -260,10 +260,7 @@ def foreseen_points(unit: Views) -> PointCloud:
     low, high = unit.bounds()
     radius = float((high - low).mean()) / 2
     count = int(np.clip(4 * np.pi * (radius / pixel_width(unit)) ** 2, 1000, MOST_FORESEEN))
-    height = 1 - 2 * (np.arange(count) + 0.5) / count  # evenly spread: a spiral by the golden angle
-    turn = np.pi * (3 - np.sqrt(5)) * np.arange(count)
-    across = np.sqrt(1 - height**2)
-    normals = np.column_stack([across * np.cos(turn), across * np.sin(turn), height])
+    normals = directions_around(count)
     return PointCloud((low + high) / 2 + radius * normals, normals=normals)
 
 
