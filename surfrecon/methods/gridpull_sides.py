@@ -21,7 +21,7 @@ from surfrecon.orientation import Orientation
 INSIDE = 0.8  # winding number above which unseen space is full, in place of 1/2: hollows hide from scanners (their values part best there)
 UNSEEN = (1.5, 3.0)  # from the first to the second of these distances to the data, in spacings, 1/2 goes over into INSIDE ...
 OVERLOOKED = (0.07, 0.14)  # ... and back, where the surface faces a side of which this much is missing, over the area scanned
-TRUST = 0.6  # in a prior, as a change of winding numbers, where it is sure
+TRUST = 1.0  # in a prior, as a change of winding numbers, where it is sure and nothing was seen
 SIDES_NODES = 97  # along the unit box, of the lattice on which the surface between the sides is looked for
 
 
