@@ -2,8 +2,8 @@
 
 Validation: solids of frozen seeds, from 3,000 points with noise of 0.005 of the longest side, by the protocol of Convolutional Occupancy
 Networks; one family of them was never trained on. Sparse: sparse_3k of four objects without normals, beside gridpull and Screened Poisson
-at its best depth by the truth. Half: their virtual scans without the sensors of one side. Room: a furnished hall of
-20 x 20 m, scanned from within, by the scenes' weights.
+at its best depth by the truth. Half: their virtual scans without the sensors of one side. Room: a furnished hall of 20 x 20 m, scanned
+from within, by the scenes' weights.
 
     python benchmarks/priors.py                      # all, and RESULTS.md
     python benchmarks/priors.py --only half          # this part of them
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ def seconds(method: Callable[..., ConvONet]) -> str:
     return f"Whole command, 3,000 points of the horse; wanted {AIMS['seconds']:.0f} s for the network.\n\n{table(['command', 's'], rows)}"
 
 
-def hall(scenes: str) -> str:
+def hall(method: Callable[..., ConvONet]) -> str:
     """The whole command on a scan of a hall, as a scanner that stood at some places within it made it."""
     rng = np.random.default_rng(HALL_SEED)
     shape = room(rng, HALL, walls=4)
@@ -167,7 +168,7 @@ def hall(scenes: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         scan, mesh, settings = (Path(folder) / name for name in ("scan.ply", "mesh.ply", "settings.toml"))
         write_scan(cloud, scan)
-        settings.write_text(f'[convonet]\nweights = "{scenes}"\n')
+        settings.write_text(f'[convonet]\nweights = "{method().weights}"\n')
         for name, words in commands.items():
             start = time.perf_counter()
             command = [sys.executable, "-m", "surfrecon.apps.cli", "scan", str(scan), "-o", str(mesh), "--json", "--overwrite", *words]
@@ -185,26 +186,22 @@ def hall(scenes: str) -> str:
     return f"{about} Whole command. {aim}\n\n{table(head, rows)}"
 
 
-PARTS = {"validation": validation, "sparse": sparse, "half": half, "seconds": seconds}
+PARTS = {"validation": validation, "sparse": sparse, "half": half, "seconds": seconds, "room": hall}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=[*PARTS, "room"], help="one part")
+    parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--scenes", default="scenes", help="a file of weights for scenes, likewise")
     parser.add_argument("--weights", default="objects", help="a file of weights, in place of those that came with surfrecon")
     options = parser.parse_args()
     for name, part in PARTS.items():
         if options.only in (None, name):
-            text = part(lambda **settings: ConvONet(weights=options.weights, **settings))
+            shipped, weights = ("scenes", options.scenes) if part is hall else ("objects", options.weights)
+            text = part(partial(ConvONet, weights=weights))
             print(text, flush=True)
-            if options.weights == "objects":
+            if weights == shipped:
                 record(f"convonet: {name}", text)
-    if options.only in (None, "room"):
-        text = hall(options.scenes)
-        print(text, flush=True)
-        if options.scenes == "scenes":
-            record("convonet: room", text)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from surfrecon.data_tools.families import FAMILIES, random_shape
 from surfrecon.data_tools.rooms import room
+from surfrecon.data_tools.scanner import GRAZING_LOST
 from surfrecon.data_tools.shapes import Shape, mesh_of
 from surfrecon.errors import InputError, SurfreconError
 from surfrecon.geometry import Mesh, Similarity, directions_around
@@ -26,7 +27,6 @@ EYES = (1.2, 3.0)  # longest sides from the middle of a shape's box to an eye
 EYE_HEIGHTS, CLEAR = (1.0, 2.0), 0.2  # metres above a room's floor, and to what is nearest
 NEAR = (0.02, 0.06)  # standard deviations of places near the surface, a quarter of all each
 LIFT = 1e-3  # of the longest side: from where on the surface a ray sets out
-GRAZING = np.cos(np.radians(85))  # flatter than this nothing is seen
 TRIES = 20  # of one seed, until a solid has a surface
 AHEAD = 16  # shapes a worker is given at a time
 
@@ -134,13 +134,18 @@ def _record(
 
 
 def seen_from(mesh: Mesh, points: np.ndarray, normals: np.ndarray, eyes: np.ndarray, lift: float) -> np.ndarray:
-    """(N,) uint16: from which of the eyes points are seen, nothing else being in the way; all in the mesh's frame."""
-    seen, scene = np.zeros(len(points), np.uint16), Scene(mesh)
+    """(N,) uint16, bit k: a point is seen from eye k, nothing else being in the way.
+
+    Args:
+        points, normals: (N, 3), on the mesh and in its frame, as all is here.
+        eyes: (K, 3), 16 at most.
+        lift: how far from the surface rays set out, in the mesh's units.
+    """
+    seen, scene, start = np.zeros(len(points), np.uint16), Scene(mesh), points + lift * normals
     for bit, eye in enumerate(eyes):
-        start = points + lift * normals
         ray = eye - start
         distance = np.linalg.norm(ray, axis=1)
-        facing = np.flatnonzero(np.einsum("ni,ni->n", normals, ray) > GRAZING * distance)
+        facing = np.flatnonzero(np.einsum("ni,ni->n", normals, ray) > GRAZING_LOST * distance)
         depth = scene.hits(start[facing], ray[facing] / distance[facing, None])[0]
         seen[facing[depth > distance[facing]]] |= np.uint16(1 << bit)
     return seen

@@ -31,8 +31,8 @@ VIEWS = 14  # eyes of a shape, and bits of `seen`
 UNIT = 127  # length of a normal as it is kept
 SHARD = 64  # shapes
 ABOUT = "set.json"
-OF_POINTS = ("points", "normals", "eyes", "seen", "places", "inside")
-ARRAYS = {*OF_POINTS, "family"}
+OF_A_SHAPE = ("points", "normals", "eyes", "seen", "places", "inside")
+ARRAYS = {*OF_A_SHAPE, "family"}
 
 
 class Record(NamedTuple):
@@ -74,7 +74,7 @@ def write_shapes(folder: Path, records: Iterable[Record], families: Sequence[str
 
     def flush() -> None:
         nonlocal shards, waiting
-        rows = {name: np.stack([getattr(record, name) for record in waiting]) for name in OF_POINTS}
+        rows = {name: np.stack([getattr(record, name) for record in waiting]) for name in OF_A_SHAPE}
         rows["inside"] = np.packbits(rows["inside"], axis=1)
         rows["family"] = np.array([record.family for record in waiting], np.uint8)
         write_arrays(folder / f"{shards:05d}.safetensors", rows)
@@ -134,7 +134,7 @@ class ShapeSet:
     def __getitem__(self, number: int) -> Record:
         place, row, family = self.rows[number]
         shard = self.shards[place]
-        parts = {name: shard[name][row] for name in OF_POINTS}
+        parts = {name: shard[name][row] for name in OF_A_SHAPE}
         parts["inside"] = np.unpackbits(parts["inside"], count=shard["places"].shape[1]).astype(bool)
         return Record(**parts, family=family)
 

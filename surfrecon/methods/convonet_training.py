@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from surfrecon.geometry import PointCloud
 from surfrecon.networks import Layout, OccupancyNetwork
 from surfrecon.networks.frames import object_lattice, scene_step
-from surfrecon.networks.neighbours import nearest_points
+from surfrecon.networks.neighbours import Neighbours
 from surfrecon.networks.processes import Processes
 from surfrecon.networks.windows import encoded
 from surfrecon.optimize import Adam, cosine, train, warmed
@@ -36,7 +36,7 @@ USUAL_NOISE, MOST_NOISE = 0.005, 0.012  # likewise, of a shape
 ONE_SIDED, MOST_EYES = 0.65, VIEWS // 2  # share of the shapes that are seen from some sides alone, from so many of them at most
 TOGETHER, FEW = 0.65, 4  # share of these whose eyes, so many at most, stand together: a side is missing. The others' stand anywhere
 LEAST_SEEN = 0.3  # of the surface: eyes are added until they see as much
-LOST, KEPT = np.cos(np.radians(85)), np.cos(np.radians(60))  # flatter than the first no ray comes back, steeper than the second all do
+LOST, KEPT = np.cos(np.radians(85)), np.cos(np.radians(60))  # rays that come back as those of data_tools/scanner.py: none, and all
 THINNED, SPARE_POINTS = 0.5, 4  # share of the scans that are thinned, as real ones are, from at most so many times as many points
 SCENE_POINTS = 0.25  # least share of a record's points that a scan of a scene has
 STRAYS, MOST_STRAYS = 0.25, 0.02  # share of the shapes with outliers, and of their points that are some
@@ -147,8 +147,7 @@ def _some(weight: np.ndarray | None, total: int, wanted: int, rng: np.random.Gen
     """(wanted,) numbers below `total`, the more likely the greater their weight; some twice only where too few have one."""
     if weight is None:
         return rng.choice(total, wanted, replace=total < wanted)
-    share = weight / weight.sum()
-    return rng.choice(total, wanted, replace=np.count_nonzero(weight) < wanted, p=share)
+    return rng.choice(total, wanted, replace=np.count_nonzero(weight) < wanted, p=weight / weight.sum())
 
 
 def density(shape: Record, eyes: np.ndarray) -> np.ndarray:
@@ -220,9 +219,8 @@ def _stacked(rows: list[Scanned], layout: Layout) -> Batch:
     places, inside = (torch.from_numpy(np.stack(part).astype(np.float32)) for part in list(zip(*rows))[1:])
     nearest = None
     if layout.neighbours:
-        clouds = [torch.from_numpy(row.points[None].astype(np.float32)) for row in rows]
         count = min(layout.neighbours, *(len(row.points) for row in rows))
-        nearest = torch.cat([nearest_points(cloud, own[None], count) for cloud, own in zip(clouds, places)])
+        nearest = torch.stack([Neighbours(torch.from_numpy(row.points))(own, count) for row, own in zip(rows, places)])
     most = max(len(row.points) for row in rows)
     points = np.stack([np.resize(row.points, (most, 3)) for row in rows])
     return Batch(torch.from_numpy(points.astype(np.float32)), places, inside, nearest)

@@ -78,7 +78,7 @@ def test_the_surface_of_a_scene_is_the_same_through_windows_of_another_size():
         assert closest(one.vertices, other)[0].max() < 1 / 128  # half a voxel of 2 / 128
 
 
-def test_a_scene_is_a_solid_with_its_floor_below():
+def test_a_scene_is_a_solid_near_its_points():
     points = row_of_boxes()[::4]
     result = reconstruct(PointCloud(points), ConvONet(weights="scenes", refine="none"), run=Run(device="cpu"))
     assert result.report.solid
