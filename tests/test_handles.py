@@ -56,7 +56,7 @@ def test_mesh_without_handles_has_no_such_loop():
 
 def test_cut_torus_is_a_bent_bar_of_about_the_same_volume():
     mesh = torus()
-    bar = inspect(cut(mesh, short_loops(mesh, longest=10.0)[0]))
+    bar = inspect(cut(mesh, short_loops(mesh, longest=10.0)[:1]))
     assert bar.solid and bar.genus == 0 and bar.components == 1
     assert bar.volume == pytest.approx(mesh.volume(), rel=0.02)
 
@@ -96,7 +96,7 @@ def test_loop_of_three_vertices_is_capped_by_one_face_a_side():
     mesh = torus(30, 3)
     loop = short_loops(mesh, longest=10.0)[0]
     assert len(loop) == 3
-    bar = cut(mesh, loop)
+    bar = cut(mesh, [loop])
     assert len(bar.faces) == len(mesh.faces) + 2 and inspect(bar).solid and inspect(bar).genus == 0
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "march",
     "neus_alpha",
     "neus_composite",
+    "odd_loops",
     "pull_rows",
     "pulling",
     "sphere_start",
@@ -202,6 +203,13 @@ def march(
 def known_medians(values: Tensor, *, least: int) -> Tensor:
     """Medians of (H, W) over windows of 5 x 5 pixels, of the numbers above 0 in them; 0 where these are fewer than `least`."""
     return backend_of("known_medians", values).known_medians(values, least=least)
+
+
+def odd_loops(
+    first: Tensor, neighbour: Tensor, edge: Tensor, length: Tensor, words: Tensor, roots: Tensor, *, longest: float, near: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The shortest loop over each of some vertices (R,) of a graph along whose edges the exclusive or of their words (E,) isn't 0."""
+    return backend_of("odd_loops", length).odd_loops(first, neighbour, edge, length, words, roots, longest=longest, near=near)
 
 
 def sweep_scores(

@@ -7,6 +7,7 @@ from surfrecon.ops.native.field import spline_field
 from surfrecon.ops.native.hash_encoding import hash_encode
 from surfrecon.ops.native.hash_sdf import hash_sdf
 from surfrecon.ops.native.loader import available
+from surfrecon.ops.native.loops import odd_loops
 from surfrecon.ops.native.marching import march
 from surfrecon.ops.native.medians import known_medians
 from surfrecon.ops.native.pull import pull_rows
@@ -23,6 +24,7 @@ __all__ = [
     "laplacian_rows",
     "march",
     "neus_composite",
+    "odd_loops",
     "pull_rows",
     "pulling",
     "spline_field",

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#define SURFRECON_INTERFACE 7  // INTERFACE in loader.py must be the same: raise both when a function's arguments change
+#define SURFRECON_INTERFACE 8  // INTERFACE in loader.py must be the same: raise both when a function's arguments change
 
 #if defined(__GNUC__)
 #define SURFRECON_API extern "C" __attribute__((visibility("default")))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from surfrecon.errors import InputError
 
-INTERFACE = 7  # SURFRECON_INTERFACE in interface.h
+INTERFACE = 8  # SURFRECON_INTERFACE in interface.h
 FOLDER = Path(__file__).parent
 BASELINE = "baseline"
 FASTER = {"x86-64-v4": 4, "x86-64-v3": 3}  # variants and the level of x86-64 that they need, the fastest first

@@ -7,6 +7,7 @@ from surfrecon.ops.reference.dense_spline import spline_gather, spline_splat
 from surfrecon.ops.reference.field import spline_field
 from surfrecon.ops.reference.hash_encoding import hash_encode
 from surfrecon.ops.reference.hash_sdf import hash_sdf
+from surfrecon.ops.reference.loops import odd_loops
 from surfrecon.ops.reference.marching import march
 from surfrecon.ops.reference.medians import known_medians
 from surfrecon.ops.reference.pulling import pulling
@@ -30,6 +31,7 @@ __all__ = [
     "march",
     "neus_alpha",
     "neus_composite",
+    "odd_loops",
     "pull_rows",
     "pulling",
     "spline_field",
