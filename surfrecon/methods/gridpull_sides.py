@@ -23,6 +23,7 @@ UNSEEN = (1.5, 3.0)  # from the first to the second of these distances to the da
 OVERLOOKED = (0.07, 0.14)  # ... and back, where the surface faces a side of which this much is missing, over the area scanned
 TRUST = 1.0  # in a prior, as a change of winding numbers, where it is sure and nothing was seen
 SIDES_NODES = 97  # along the unit box, of the lattice on which the surface between the sides is looked for
+SIDES_STEP = 2 / (SIDES_NODES - 1)
 
 
 class Sides:
@@ -39,7 +40,7 @@ class Sides:
             crossed = (a > 0) != (b > 0)
             node = torch.nonzero(crossed).to(values.dtype)
             node[:, dimension] += a[crossed] / (a[crossed] - b[crossed])
-            crossings.append(-1 + node * (2 / (SIDES_NODES - 1)))
+            crossings.append(-1 + node * SIDES_STEP)
         self.surface = cKDTree(torch.cat(crossings).cpu().numpy())
 
     def level(self, resolution: int) -> Level:
@@ -59,21 +60,23 @@ class WindingExcess:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, 3) points -> (N,)."""
-        return self.with_unseen(x)[0]
-
-    def with_unseen(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3) points -> (N,) as above, and (N,) how far points count as away from the data, 0 to 1."""
-        between = lambda value, bounds: ((value - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
-        distance, nearest = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * self.spacing.max())
         winding, gradient = self.winding(x)
         overlooked = -torch.nn.functional.normalize(gradient, dim=1) @ self.missing
-        unseen = between(torch.as_tensor(distance / self.spacing[nearest]).to(x), UNSEEN)
-        hidden = unseen * (1 - between(overlooked, OVERLOOKED))
-        return winding - (0.5 + (INSIDE - 0.5) * hidden), unseen
+        hidden = self.unseen(x) * (1 - _between(overlooked, OVERLOOKED))
+        return winding - (0.5 + (INSIDE - 0.5) * hidden)
+
+    def unseen(self, x: Tensor, least: float = 0.0) -> Tensor:
+        """(N, 3) points -> (N,) how far they count as away from the data, 0 to 1. least: spacing; no smaller one counts."""
+        spacing = np.maximum(self.spacing, least)
+        distance, nearest = self.tree.query(x.cpu().numpy(), workers=-1, distance_upper_bound=UNSEEN[1] * spacing.max())
+        return _between(torch.as_tensor(distance / spacing[nearest]).to(x), UNSEEN)
 
 
 class PriorExcess:
-    """Winding numbers with the word of a field that knows shapes: away from the data it decides where they are nearly undecided."""
+    """Winding numbers with the word of a field that knows shapes: away from the data it decides where they are nearly undecided.
+
+    No nearer than what Sides can tell: a floor whose other side is empty, too, would be lost.
+    """
 
     def __init__(self, winding: WindingExcess, prior: Field):
         """Args: prior: the logarithm of the odds of being outside."""
@@ -81,6 +84,11 @@ class PriorExcess:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, 3) points -> (N,)."""
-        excess, unseen = self.winding.with_unseen(x)
+        excess, unseen = self.winding(x), self.winding.unseen(x, least=SIDES_STEP)
         rows = torch.nonzero(excess.abs() < TRUST * unseen)[:, 0]  # elsewhere it can't turn the sign
         return excess.index_add(0, rows, -TRUST * unseen[rows] * torch.tanh(self.prior(x[rows]) / 2).to(excess))
+
+
+def _between(value: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """How far values have come from the first bound to the second, 0 to 1."""
+    return ((value - bounds[0]) / (bounds[1] - bounds[0])).clamp(0, 1)
