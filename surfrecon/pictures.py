@@ -8,7 +8,7 @@ float32, so a scene is moved and scaled to its own box first and the distance of
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -317,13 +317,13 @@ def save_png(image: np.ndarray, path: str | Path) -> None:
     from PIL import Image
 
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(suffix=".png", prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.png")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             Image.fromarray(image).save(file, format="PNG")
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
