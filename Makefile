@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: venv demo test lint bench dist clean
+.PHONY: venv demo test lint docs bench dist clean
 
 venv: $(INSTALLED)
 
@@ -38,6 +38,10 @@ test: lint
 lint: venv
 	$(BIN)/ruff check .
 
+docs: venv  # docs/_build/index.html
+	$(BIN)/python docs/make_settings.py
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
 bench: venv  # against Open3D, on what lies in ../shared/data; about three hours, writes benchmarks/RESULTS.md
 	$(BIN)/python -m pip install open3d matplotlib
 	$(BIN)/python benchmarks/kernels.py
@@ -62,5 +66,5 @@ dist: venv
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist docs/_build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

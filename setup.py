@@ -15,7 +15,8 @@ from setuptools.command.build_ext import build_ext
 
 FOLDERS = {"surfrecon": "surfrecon", "surfrecon.apps": "apps", "surfrecon.data_tools": "data_tools"}
 
-TEST = ["build", "hypothesis", "pytest", "pyyaml", "ruff", "setuptools>=77", "wheel"]
+DOCS = ["myst-parser", "sphinx"]
+TEST = ["build", "hypothesis", "ipykernel", "nbclient", "pytest", "pyyaml", "ruff", "setuptools>=77", "wheel", *DOCS]
 
 NATIVE = Path("surfrecon/ops/native")
 # Of -ffast-math only what speeds up sums: the rest deletes checks for NaN and, at link time, changes the arithmetic of the whole process.

@@ -64,7 +64,7 @@ def _settled(views: Views, options: argparse.Namespace, run: Run) -> Views:
 
     from surfrecon.checkpoints import Checkpoints
     from surfrecon.pose_refinement import Doubt
-    from surfrecon.reconstruct import fingerprint
+    from surfrecon.reconstruction import fingerprint
 
     run.fingerprint = fingerprint(views, PART, Doubt(), run.seed)  # reconstruct() sets its own
     checkpoints = Checkpoints(run, PART)

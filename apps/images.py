@@ -14,7 +14,7 @@ from surfrecon.apps.options import whole
 from surfrecon.errors import InputError
 
 if TYPE_CHECKING:
-    from surfrecon.reconstruct import Reconstruction
+    from surfrecon.reconstruction import Reconstruction
     from surfrecon.run import Run
     from surfrecon.views import Views
 

@@ -69,7 +69,7 @@ def mesh_facts(mesh: Mesh) -> dict[str, Any]:
 def estimates(scan: PointCloud) -> list[dict[str, Any]]:
     """Method, preset, resolution, seconds and bytes that a reconstruction with each preset would take."""
     from surfrecon.methods import methods_for
-    from surfrecon.reconstruct import estimate
+    from surfrecon.reconstruction import estimate
     from surfrecon.settings import presets, resolve
 
     rows = []

@@ -17,7 +17,7 @@ from surfrecon.errors import InputError, ResourceError, SurfreconError
 from surfrecon.settings import Choices
 
 if TYPE_CHECKING:
-    from surfrecon.reconstruct import Reconstruction
+    from surfrecon.reconstruction import Reconstruction
     from surfrecon.run import Run
     from surfrecon.views import Scan
 
@@ -265,7 +265,7 @@ def _plan(job: Job, scan: Scan, method: Any, choices: Choices, run: Run) -> dict
     """What is known before the work: facts of the input, resolved settings, estimate."""
     from surfrecon.apps.console import size_text
     from surfrecon.apps.machine import available_memory
-    from surfrecon.reconstruct import estimate
+    from surfrecon.reconstruction import estimate
     from surfrecon.settings import as_dict, method_name
 
     cost, free = estimate(scan, method, choices.resolution), available_memory()
@@ -298,16 +298,16 @@ def _reconstruct(
     before: Reconstruction | None,
 ) -> tuple[dict[str, Any], Reconstruction]:
     """Do the work, write the files, and return the report and the result."""
-    from surfrecon import reconstruct
     from surfrecon.apps.console import to_json
     from surfrecon.apps.files import staged
     from surfrecon.apps.report import assemble
     from surfrecon.checkpoints import Checkpoints
     from surfrecon.io import write_mesh
+    from surfrecon.reconstruction import reconstruct
     from surfrecon.settings import to_toml
 
     wanted = {"resolution": choices.resolution, "open": choices.open, "sharp": choices.sharp}
-    result: Reconstruction = reconstruct.reconstruct(scan, method, **wanted, run=run, before=before)
+    result: Reconstruction = reconstruct(scan, method, **wanted, run=run, before=before)
     sheet = result.sheet if result.sheet is not None and len(result.sheet.faces) else None
     if result.sheet is not None and sheet is None:
         run.warn("no part of the surface lies near the scan, so there is no open surface to write")

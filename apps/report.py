@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from surfrecon.reconstruct import Reconstruction
+    from surfrecon.reconstruction import Reconstruction
     from surfrecon.run import Run
 
 CONFIDENT = 0.5  # vertices above it count as seen

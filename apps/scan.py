@@ -10,7 +10,7 @@ from surfrecon.apps import job
 
 if TYPE_CHECKING:
     from surfrecon.geometry import PointCloud
-    from surfrecon.reconstruct import Reconstruction
+    from surfrecon.reconstruction import Reconstruction
     from surfrecon.run import Run
 
 EXAMPLES = """
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         write_mesh(result.mesh, file)
 
     def prefer(scan: PointCloud, run: Run) -> str:
-        from surfrecon.reconstruct import preferred_method
+        from surfrecon.reconstruction import preferred_method
 
         return preferred_method(scan, run)
 

@@ -22,7 +22,7 @@ from surfrecon.image_quality import psnr
 from surfrecon.methods.gridpull import GridPull
 from surfrecon.methods.neus2 import NeuS2
 from surfrecon.photo_consistency import photo_consistency
-from surfrecon.reconstruct import surface_points
+from surfrecon.reconstruction import surface_points
 from surfrecon.rendering import pixel_width
 from surfrecon.repair import inspect, supported
 from surfrecon.run import Run

@@ -36,7 +36,7 @@ from surfrecon.hull_surface import hull_mesh
 from surfrecon.io import read_mesh, read_scan, read_views
 from surfrecon.metrics import closest, compare, sample_surface
 from surfrecon.pictures import Scene, save_png, six_sides
-from surfrecon.reconstruct import reconstruct
+from surfrecon.reconstruction import reconstruct
 from surfrecon.repair import inspect
 from surfrecon.run import Run
 from surfrecon.stereo import stereo_cloud

@@ -26,7 +26,7 @@ from surfrecon.geometry import Similarity
 from surfrecon.io import read_views
 from surfrecon.metrics import compare
 from surfrecon.pose_refinement import refined
-from surfrecon.reconstruct import reconstruct
+from surfrecon.reconstruction import reconstruct
 from surfrecon.run import Run
 from surfrecon.sfm import structure_from_motion
 from surfrecon.views import Views

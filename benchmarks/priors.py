@@ -35,7 +35,7 @@ from surfrecon.geometry import Mesh, PointCloud
 from surfrecon.io import read_mesh, read_scan, write_scan
 from surfrecon.methods.convonet import ConvONet
 from surfrecon.metrics import PROTOCOLS, closest, compare, largest_component, sample_surface, volume_iou
-from surfrecon.reconstruct import reconstruct
+from surfrecon.reconstruction import reconstruct
 from surfrecon.repair import inspect
 
 SEED, SHAPES = 2026, 4  # of the validation: shapes of each family

@@ -9,7 +9,7 @@ import numpy as np
 
 from surfrecon.data_tools.scanner import scan
 from surfrecon.data_tools.shapes import mesh_of, named
-from surfrecon.reconstruct import reconstruct
+from surfrecon.reconstruction import reconstruct
 
 shape = named(sys.argv[1] if len(sys.argv) > 1 else "knot")
 truth = mesh_of(shape)

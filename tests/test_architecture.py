@@ -73,13 +73,13 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "extract": {"fields", "ops", *FOUNDATION},
     "repair": FOUNDATION,
     "slivers": set(),
-    "handles": {"slivers", *FOUNDATION},
+    "handles": {"slivers", "ops", *FOUNDATION},
     "sharpen": {"fields", "slivers", *FOUNDATION},
     "metrics": {"pictures", "repair", *FOUNDATION},
     "pictures": FOUNDATION,
     "io": {"repair", "views", "conventions", "pose_check", *FOUNDATION},
     "settings": {"methods", *FOUNDATION},
-    "reconstruct": {
+    "reconstruction": {
         *("views", "stereo", "appearance", "rendering", "methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen"),
         *("thinning", "rigid_motion", "orientation", "outliers", "local_surfaces", *FOUNDATION),
     },

@@ -16,7 +16,7 @@ from surfrecon.metrics import closest, sample_surface, volume_iou
 from surfrecon.networks import Layout, OccupancyNetwork
 from surfrecon.networks.weights import named_weights, read_weights, write_weights
 from surfrecon.networks.windows import encoded
-from surfrecon.reconstruct import estimate, reconstruct
+from surfrecon.reconstruction import estimate, reconstruct
 from surfrecon.run import Run
 
 SOLIDS = {

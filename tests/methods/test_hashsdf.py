@@ -9,7 +9,7 @@ from surfrecon.geometry import PointCloud
 from surfrecon.methods import fitted
 from surfrecon.methods.gridpull import GridPull
 from surfrecon.methods.hashsdf import HashSdf
-from surfrecon.reconstruct import estimate, reconstruct
+from surfrecon.reconstruction import estimate, reconstruct
 from surfrecon.run import Run, Stop
 
 RADIUS = 0.7

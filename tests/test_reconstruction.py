@@ -13,7 +13,7 @@ from surfrecon.fields import Field
 from surfrecon.geometry import Mesh, PointCloud
 from surfrecon.methods import METHODS
 from surfrecon.metrics import closest, compare
-from surfrecon.reconstruct import preferred_method, reconstruct
+from surfrecon.reconstruction import preferred_method, reconstruct
 from surfrecon.repair import inspect
 from surfrecon.run import Run
 

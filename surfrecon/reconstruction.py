@@ -90,7 +90,7 @@ class Estimate:
 
 
 def reconstruct(
-    scan: Scan,
+    scan: Scan | np.ndarray,
     method: Any = "auto",
     *,
     resolution: int | None = None,
@@ -102,7 +102,7 @@ def reconstruct(
     """The closed surface of a scan or of photographs, in their own frame.
 
     Args:
-        scan: world frame.
+        scan: world frame; an array (N, 3) is taken for points without normals.
         method: a method's settings, its name, or "auto", see preferred_method().
         resolution: cells along the unit box; None follows the spacing of the points.
         open: whether to give the trimmed sheet as well; None judges by the share of the surface that nobody scanned.
@@ -113,6 +113,7 @@ def reconstruct(
         InputError: the scan can't be used, or isn't that of the run to resume. SurfreconError: the fit failed.
     """
     run = run or Run()
+    scan = PointCloud(scan) if isinstance(scan, np.ndarray) else scan
     if method == "auto" and isinstance(scan, PointCloud):
         method = preferred_method(scan, run)
     name, method = named(method, scan)
