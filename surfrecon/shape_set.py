@@ -68,7 +68,6 @@ def write_shapes(folder: Path, records: Iterable[Record], families: Sequence[str
     """
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} isn't empty; name another folder for the set of shapes")
-    folder.mkdir(parents=True, exist_ok=True)
     waiting: list[Record] = []
     shards = total = 0
 
@@ -77,6 +76,7 @@ def write_shapes(folder: Path, records: Iterable[Record], families: Sequence[str
         rows = {name: np.stack([getattr(record, name) for record in waiting]) for name in OF_A_SHAPE}
         rows["inside"] = np.packbits(rows["inside"], axis=1)
         rows["family"] = np.array([record.family for record in waiting], np.uint8)
+        folder.mkdir(parents=True, exist_ok=True)  # not before there is something to write
         write_arrays(folder / f"{shards:05d}.safetensors", rows)
         shards, waiting = shards + 1, []
 

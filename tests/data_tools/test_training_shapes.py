@@ -114,6 +114,6 @@ def test_the_command_makes_a_set_of_ones_own_meshes(tmp_path):
     assert len(ShapeSet.read(tmp_path / "set")) == 1
 
 
-def test_the_command_says_where_meshes_are_missing(tmp_path, capsys):
+def test_the_command_says_where_meshes_are_missing_and_leaves_nothing(tmp_path, capsys):
     assert make_shapes.main(["--meshes", str(tmp_path), "-o", str(tmp_path / "set")]) == 2
-    assert "holds no meshes" in capsys.readouterr().err
+    assert "holds no meshes" in capsys.readouterr().err and not (tmp_path / "set").exists()
