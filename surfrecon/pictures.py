@@ -190,29 +190,20 @@ def shaded(
         smooth: interpolate vertex normals, except across sharp edges; False shows the faces.
         background: sRGB in [0, 1].
     """
-    camera, scene = camera or Camera(), scene or Scene(mesh)
-    width, height = camera.size
-    fine, step = replace(camera, size=(FINE * width, FINE * height)), max(1, BAND // (FINE**2 * width))
-    face_normals, vertex_normals = _unit(mesh.area_vectors()), mesh.vertex_normals()
-    picture = np.empty((height, width, 3))
-    bounds = mesh.bounds() if len(mesh.vertices) else np.zeros((2, 3))
-    for row in range(0, height, step):
-        origins, directions = fine.rays(bounds, slice(FINE * row, FINE * (row + step)))
-        _, face, weights = scene.hits(origins, directions)
-        hit = np.flatnonzero(face >= 0)
-        face, weights = face[hit], weights[hit]
-        normals, corners = face_normals[face], mesh.faces[face]
-        behind = np.einsum("ni,ni->n", normals, directions[hit]) > 0
-        if smooth:
-            around = vertex_normals[corners]
-            sharp = np.einsum("nki,ni->nk", around, normals) < CREASE
-            normals = _unit(np.einsum("nk,nki->ni", weights, np.where(sharp[..., None], normals[:, None], around)))
-        paint = np.where(behind[:, None], INSIDE, GREY) if colors is None else np.einsum("nk,nki->ni", weights, colors[corners])
-        light = _light(np.where(behind[:, None], -normals, normals) @ camera.axes().T)
-        band = np.full((len(origins), 3), background, float)
-        band[hit] = np.clip(light[:, None] * paint, 0, 1)
-        picture[row : row + step] = band.reshape(-1, FINE, width, FINE, 3).mean((1, 3))
-    return as_bytes(picture)
+    (paint,), share = _layers(mesh, camera or Camera(), scene or Scene(mesh), [colors], smooth)
+    return as_bytes(paint + (1 - share) * np.asarray(background, float))
+
+
+def cut_outs(
+    mesh: Mesh, camera: Camera | None = None, *, scene: Scene | None = None, paints: Sequence[np.ndarray | None] = (None,)
+) -> list[np.ndarray]:
+    """(H, W, 4) uint8 pictures as of shaded(), transparent where nothing is seen, one for each paint; further ones cost little.
+
+    Args:
+        paints: what `colors` is to shaded(), for each picture.
+    """
+    layers, share = _layers(mesh, camera or Camera(), scene or Scene(mesh), paints, True)
+    return [as_bytes(np.concatenate([paint / np.maximum(share, np.finfo(float).tiny), share], axis=2)) for paint in layers]
 
 
 def cloud_picture(
@@ -272,18 +263,24 @@ def six_sides(
         colors: one row per vertex or point, sRGB in [0, 1].
         up: "z" or "y". The front is seen along +y where z is up, along -z where y is.
     """
-    if up not in ("y", "z"):
-        raise InputError(f'up must be "y" or "z", got {up!r}')
-    above, ahead = np.eye(3)["xyz".index(up)], np.array([0.0, 1.0, 0.0] if up == "z" else [0.0, 0.0, -1.0])
-    right = np.cross(ahead, above)
-    cameras = [Camera(tuple(look), tuple(above), size) for look in (ahead, -right, -ahead, right)]
-    cameras += [Camera(tuple(look), tuple(ahead), size) for look in (-above, above)]
+    cameras = side_cameras(size, up)
     if isinstance(item, Mesh):
         scene = Scene(item)
         tiles = [shaded(item, camera, scene=scene, colors=colors) for camera in cameras]
     else:
         tiles = [cloud_picture(item, camera, colors=colors) for camera in cameras]
     return contact_sheet(tiles, SIDES)
+
+
+def side_cameras(size: tuple[int, int] = (800, 600), up: str = "z") -> list[Camera]:
+    """Orthographic cameras for each of SIDES, see six_sides()."""
+    if up not in ("y", "z"):
+        raise InputError(f'up must be "y" or "z", got {up!r}')
+    above, ahead = np.eye(3)["xyz".index(up)], np.array([0.0, 1.0, 0.0] if up == "z" else [0.0, 0.0, -1.0])
+    right = np.cross(ahead, above)
+    cameras = [Camera(tuple(look), tuple(above), size) for look in (ahead, -right, -ahead, right)]
+    cameras += [Camera(tuple(look), tuple(ahead), size) for look in (-above, above)]
+    return cameras
 
 
 def contact_sheet(images: Sequence[np.ndarray], labels: Sequence[str] = (), *, columns: int = 3) -> np.ndarray:
@@ -325,6 +322,37 @@ def save_png(image: np.ndarray, path: str | Path) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _layers(
+    mesh: Mesh, camera: Camera, scene: Scene, paints: Sequence[np.ndarray | None], smooth: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(P, H, W, 3) a mesh in each of P paints, black where nothing is seen, and (H, W, 1) the share of each pixel in which something is."""
+    width, height = camera.size
+    fine, step = replace(camera, size=(FINE * width, FINE * height)), max(1, BAND // (FINE**2 * width))
+    face_normals, vertex_normals = _unit(mesh.area_vectors()), mesh.vertex_normals()
+    layers, share = np.empty((len(paints), height, width, 3)), np.empty((height, width, 1))
+    means = lambda band: band.reshape(-1, FINE, FINE * width * band.shape[-1]).mean(1).reshape(-1, width, FINE, band.shape[-1]).mean(2)
+    bounds = mesh.bounds() if len(mesh.vertices) else np.zeros((2, 3))
+    for row in range(0, height, step):
+        origins, directions = fine.rays(bounds, slice(FINE * row, FINE * (row + step)))
+        _, face, weights = scene.hits(origins, directions)
+        hit = np.flatnonzero(face >= 0)
+        share[row : row + step] = means((face >= 0).astype(float)[:, None])
+        face, weights = face[hit], weights[hit]
+        normals, corners = face_normals[face], mesh.faces[face]
+        behind = np.einsum("ni,ni->n", normals, directions[hit]) > 0
+        if smooth:
+            around = vertex_normals[corners]
+            sharp = np.einsum("nki,ni->nk", around, normals) < CREASE
+            normals = _unit(np.einsum("nk,nki->ni", weights, np.where(sharp[..., None], normals[:, None], around)))
+        light = _light(np.where(behind[:, None], -normals, normals) @ camera.axes().T)
+        for layer, colors in zip(layers, paints):
+            paint = np.where(behind[:, None], INSIDE, GREY) if colors is None else np.einsum("nk,nki->ni", weights, colors[corners])
+            band = np.zeros((len(origins), 3))
+            band[hit] = np.clip(light[:, None] * paint, 0, 1)
+            layer[row : row + step] = means(band)
+    return layers, share
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

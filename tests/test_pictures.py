@@ -7,7 +7,7 @@ import trimesh
 from surfrecon import pictures
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, PointCloud, Similarity
-from surfrecon.pictures import Camera, Scene, cast_rays, cloud_picture, colormap, contact_sheet, save_png, shaded, six_sides
+from surfrecon.pictures import Camera, Scene, cast_rays, cloud_picture, colormap, contact_sheet, cut_outs, save_png, shaded, six_sides
 
 UTM = np.array([8e5, 5.8e6, 300.0])
 SMALL = (80, 60)
@@ -188,6 +188,16 @@ def test_utm_gives_the_picture_of_the_origin():
     mesh = sphere()
     far = shaded(mesh.transformed(Similarity(translation=UTM)), Camera(size=SMALL, angle=0.5))
     assert np.abs(far.astype(int) - shaded(mesh, Camera(size=SMALL, angle=0.5))).max() <= 1
+
+
+def test_cut_outs_over_a_ground_are_the_pictures_on_it():
+    colors = np.random.default_rng(0).random((len(sphere().vertices), 3))
+    pictures = cut_outs(sphere(), Camera(size=SMALL), paints=[None, colors])
+    for picture, paint in zip(pictures, [None, colors]):
+        share = picture[..., 3:] / 255
+        over = picture[..., :3] * share + 255 * (1 - share) * np.array([0, 0.5, 1])
+        assert np.abs(over - shaded(sphere(), Camera(size=SMALL), colors=paint, background=(0, 0.5, 1))).max() < 2
+        assert share[0, 0] == 0 and share[SMALL[1] // 2, SMALL[0] // 2] == 1
 
 
 def test_flat_shading_shows_the_faces_and_smooth_shading_keeps_sharp_edges():
