@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from surfrecon.errors import InputError
+from surfrecon.face_distance import squared_face_distance, squares
 from surfrecon.geometry import Mesh, PointCloud, Similarity
 from surfrecon.pictures import Scene
 from surfrecon.repair import MeshReport, inspect, pieces, selected
@@ -57,34 +58,8 @@ def closest(points: np.ndarray, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(squared), faces
 
 
-def _squares(vectors: np.ndarray) -> np.ndarray:
-    return np.einsum("...i,...i->...", vectors, vectors)
-
-
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.sqrt(_squares(vectors))[..., None], np.finfo(float).tiny)
-
-
-def _face_distance2(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """(P,) squared distance of points (P, 3) to triangles (P, 3, 3): the least to its three sides and, where it is inside, to the foot.
-
-    Each candidate is a point of the triangle by construction, so that slivers and triangles without area are as exact as others.
-    """
-    best = np.full(len(points), np.inf)
-    sides = np.roll(corners, -1, axis=1) - corners
-    for corner in range(3):
-        side, arm = sides[:, corner], points - corners[:, corner]
-        along = np.einsum("pi,pi->p", arm, side) / np.maximum(_squares(side), np.finfo(float).tiny)
-        best = np.minimum(best, _squares(arm - np.clip(along, 0, 1)[:, None] * side))
-    a, b, arm = sides[:, 0], -sides[:, 2], points - corners[:, 0]
-    aa, ab, bb = _squares(a), np.einsum("pi,pi->p", a, b), _squares(b)
-    ra, rb = np.einsum("pi,pi->p", arm, a), np.einsum("pi,pi->p", arm, b)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u, v = (bb * ra - ab * rb) / (aa * bb - ab**2), (aa * rb - ab * ra) / (aa * bb - ab**2)
-        inside = np.flatnonzero((u >= 0) & (v >= 0) & (u + v <= 1))
-    foot = arm[inside] - u[inside, None] * a[inside] - v[inside, None] * b[inside]
-    best[inside] = np.minimum(best[inside], _squares(foot))
-    return best
+    return vectors / np.maximum(np.sqrt(squares(vectors))[..., None], np.finfo(float).tiny)
 
 
 @dataclass(frozen=True)
@@ -118,7 +93,7 @@ class _Level:
         low, high = local.min(2), local.max(2)
         middle = (low + high) / 2
         marks = marks @ np.swapaxes(axes, 1, 2) - middle[:, None]
-        return cls(axes, middle, (high - low) / 2, marks[np.arange(len(marks)), _squares(marks).argmin(1)])
+        return cls(axes, middle, (high - low) / 2, marks[np.arange(len(marks)), squares(marks).argmin(1)])
 
 
 class _Boxes:
@@ -153,11 +128,11 @@ class _Boxes:
     def closest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N,) squared distance and (N,) face for points in the centred frame."""
         faces = self.near.query(points, eps=GUESS)[1]
-        best = _face_distance2(points, self.corners[faces])
+        best = squared_face_distance(points, self.corners[faces])
         top = self.levels[0]
         local = (points @ top.axes.reshape(-1, 3).T - top.middle.ravel()).reshape(len(points), -1, 3)
-        reach = np.minimum(best, _squares(local - top.mark).min(1)) * SLACK
-        query, box = np.nonzero(_squares(np.maximum(np.abs(local) - top.half, 0)) <= reach[:, None])
+        reach = np.minimum(best, squares(local - top.mark).min(1)) * SLACK
+        query, box = np.nonzero(squares(np.maximum(np.abs(local) - top.half, 0)) <= reach[:, None])
         for level, branch in zip(self.levels[1:], self.branches):
             if len(query) * branch > MAX_PAIRS and len(points) > 1:
                 halves = [self.closest(half) for half in np.array_split(points, 2)]
@@ -167,11 +142,11 @@ class _Boxes:
             axes, middle, half, mark = (np.take(part, box, axis=0) for part in (level.axes, level.middle, level.half, level.mark))
             local = np.einsum("pij,pj->pi", axes, np.take(points, query, axis=0)) - middle
             start = np.flatnonzero(np.diff(query, prepend=-1))
-            nearer = np.minimum.reduceat(_squares(local - mark), start) * SLACK
+            nearer = np.minimum.reduceat(squares(local - mark), start) * SLACK
             reach[query[start]] = np.minimum(reach[query[start]], nearer)
-            kept = np.flatnonzero(_squares(np.maximum(np.abs(local) - half, 0)) <= np.take(reach, query))
+            kept = np.flatnonzero(squares(np.maximum(np.abs(local) - half, 0)) <= np.take(reach, query))
             query, box = query[kept], box[kept]
-        exact = _face_distance2(points[query], self.corners[self.order[box]])
+        exact = squared_face_distance(points[query], self.corners[self.order[box]])
         order = np.lexsort((exact, query))
         first = order[np.flatnonzero(np.diff(query[order], prepend=-1))]
         first = first[exact[first] < best[query[first]]]
@@ -206,7 +181,7 @@ def sample_surface(mesh: Mesh, count: int, seed: int) -> tuple[np.ndarray, np.nd
         InputError: the mesh has no area.
     """
     vectors = mesh.area_vectors()
-    total = np.cumsum(np.sqrt(_squares(vectors)))
+    total = np.cumsum(np.sqrt(squares(vectors)))
     if not (len(total) and total[-1] > 0):
         raise InputError(f"samples need a surface, got {len(total)} faces without area")
     random = np.random.default_rng(seed)
@@ -254,7 +229,7 @@ def largest_component(mesh: Mesh) -> Mesh:
     if not len(mesh.faces):
         return mesh
     piece = pieces(mesh)[1][mesh.faces[:, 0]]
-    return selected(mesh, piece == np.bincount(piece, np.sqrt(_squares(mesh.area_vectors()))).argmax())
+    return selected(mesh, piece == np.bincount(piece, np.sqrt(squares(mesh.area_vectors()))).argmax())
 
 
 # Our own comparison --------------------------------------------------------------------------------------------------------------
