@@ -28,7 +28,7 @@ demo: venv
 	@echo
 	@echo "scan     demo/scan.ply"
 	@echo "mesh     demo/mesh.ply"
-	@echo "report   demo/mesh.run/report.json"
+	@echo "report   demo/mesh.run/report.html"
 	@echo "picture  demo/mesh.png"
 
 test: export OMP_WAIT_POLICY = passive

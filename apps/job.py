@@ -48,6 +48,10 @@ class Output:
         return self.folder / "report.json"
 
     @property
+    def page(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
     def settings(self) -> Path:
         return self.folder / "settings.toml"
 
@@ -322,12 +326,30 @@ def _reconstruct(
             check_mesh_file(stage.mesh, output.mesh)
         stage.folder.mkdir()
         more = job.more(result, run, stage.folder)
-        files += [*(output.folder / file.name for file in sorted(stage.folder.iterdir())), output.settings, output.report]
+        files += [*(output.folder / file.name for file in sorted(stage.folder.iterdir())), output.settings]
         stage.settings.write_text(to_toml(method, choices), encoding="utf-8")
-        report = known | assemble(result, run, files) | more
+        with run.stage("page"):
+            complete = [*files, output.page, output.report]
+            made = _made_page(stage.page, known | assemble(result, run, complete) | more, result, job.inputs, run)
+        report = known | assemble(result, run, complete if made else [*files, output.report]) | more
         stage.report.write_text(to_json(report), encoding="utf-8")
-    if not sheet:
-        output.sheet.unlink(missing_ok=True)  # of the result that this one replaces
+    for file, there in ((output.sheet, sheet), (output.page, made)):
+        if not there:
+            file.unlink(missing_ok=True)  # of the result that this one replaces
     if not run.stopped:
         Checkpoints(run).clear()
     return report, result
+
+
+def _made_page(file: Path, report: dict[str, Any], result: Reconstruction, inputs: Sequence[Path], run: Run) -> bool:
+    """Write the page of a run, and say whether that went well: a mesh isn't lost for want of a page."""
+    try:
+        from surfrecon.apps.page import write_page
+
+        write_page(file, report, result, inputs, beside=file.parent)
+    except Exception as error:  # whatever it is, of any library
+        file.unlink(missing_ok=True)
+        run.warn(f"no {file.name} could be made: {type(error).__name__}: {error}")
+        log.debug("the page failed", exc_info=True)
+        return False
+    return True

@@ -60,6 +60,11 @@ def test_wheel_holds_the_weights_of_networks(wheel):
     assert "objects.safetensors" in shipped
 
 
+def test_wheel_and_sdist_take_what_a_report_shows_in_a_browser(wheel):
+    assert {"surfrecon/apps/web/page.css", "surfrecon/apps/web/view.js", "surfrecon/apps/web/view.min.js"} <= set(wheel.namelist())
+    assert "recursive-include apps *.css *.js *.json *.mjs" in (ROOT / "MANIFEST.in").read_text()
+
+
 def test_wheel_holds_every_module_of_the_tree(wheel):
     modules = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     wanted = {re.sub(r"^\w+", lambda folder: FOLDERS[folder[0]], module) for module in modules}

@@ -51,7 +51,7 @@ def whole(sphere, options, tmp_path_factory) -> bytes:
     """The mesh of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
     assert main(["scan", str(sphere.file), "-o", str(folder / "mesh.ply"), *options]) == 0
-    assert names(folder) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert names(folder) == ["mesh.ply", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]
     return (folder / "mesh.ply").read_bytes()
 
 
@@ -84,7 +84,7 @@ def test_a_run_that_was_killed_resumes_to_the_same_bytes_and_leaves_no_checkpoin
     assert ended.code == 0 and "3.json is damaged and skipped" in ended.err
     assert ended.json["facts"]["resumed_at"] == 40 and not ended.json["interrupted"]
     assert (folder / "mesh.ply").read_bytes() == whole
-    assert names(folder) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert names(folder) == ["mesh.ply", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]
     assert not (folder / "mesh.run" / "checkpoints").exists()
 
 
@@ -97,16 +97,18 @@ def test_an_interrupted_fit_leaves_a_checkpoint_and_the_best_mesh_so_far(
         "mesh.ply",
         "mesh.run/checkpoints/1.json",
         "mesh.run/checkpoints/1.safetensors",
+        "mesh.run/report.html",
         "mesh.run/report.json",
         "mesh.run/settings.toml",
     ]
     assert ended.err.splitlines()[-1] == f"surfrecon: interrupted; {folder / 'mesh.ply'} is the best so far, and --resume continues the run"
     assert inspect(read_mesh(folder / "mesh.ply")).solid and (folder / "mesh.ply").read_bytes() != whole
     report = json.loads((folder / "mesh.run" / "report.json").read_text())
+    assert "This run was interrupted; from the last checkpoint" in (folder / "mesh.run" / "report.html").read_text(encoding="utf-8")
     assert report["interrupted"] and "interrupted: the result is the best so far" in report["warnings"]
     ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options, "--resume")
     assert ended.code == 0 and (folder / "mesh.ply").read_bytes() == whole
-    assert names(folder) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert names(folder) == ["mesh.ply", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]
 
 
 def test_a_run_interrupted_before_its_first_state_leaves_nothing(folder, interrupted):
@@ -144,7 +146,7 @@ def test_a_run_that_overwrites_starts_again(sphere, options, whole, folder, surf
     interrupted(signal.SIGINT, 75)
     ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options, "--overwrite", "--json")
     assert ended.code == 0 and "resumed_at" not in ended.json["facts"] and (folder / "mesh.ply").read_bytes() == whole
-    assert names(folder) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert names(folder) == ["mesh.ply", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]
 
 
 def test_nothing_to_resume_from_is_refused(sphere, options, folder, surfrecon):

@@ -34,7 +34,7 @@ def test_result_is_the_scanned_sphere_in_its_own_place(sphere, result):
 
 
 def test_files_of_a_run(result):
-    assert names(result.parent) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert names(result.parent) == ["mesh.ply", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]
 
 
 def test_report_holds_what_a_reader_needs(result, sphere):
@@ -67,7 +67,7 @@ def test_settings_of_a_run_repeat_it_to_the_byte(result, sphere, folder, surfrec
 def test_summary_names_the_files_and_what_they_hold(sphere, quick, folder, surfrecon):
     ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.glb", *quick, "--open")
     assert ended.code == 0
-    assert names(folder) == ["mesh.glb", "mesh.open.glb", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert names(folder) == ["mesh.glb", "mesh.open.glb", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]
     assert all(str(folder / name) in ended.out for name in names(folder))
     assert "closed yes, 1 piece" in ended.out
 
@@ -76,7 +76,7 @@ def test_overwrite_replaces_the_result_and_its_stale_sheet(sphere, quick, folder
     for name in ("mesh.ply", "mesh.open.ply"):
         (folder / name).write_text("old")
     assert surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick, "--no-open", "--overwrite").code == 0
-    assert names(folder) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+    assert names(folder) == ["mesh.ply", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]
     assert len(read_mesh(folder / "mesh.ply").faces) > 1000
 
 
