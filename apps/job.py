@@ -148,10 +148,10 @@ def done(job: Job, options: argparse.Namespace, before: Reconstruction | None = 
     device, passed_over = chosen_device(options.device)
     with Progress() as progress:
         run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress, choices.budget, started, options.resume)
-        with _kept_warnings(run):
+        with _heard(run.warnings, logging.WARNING):  # those of readers and writers; the run's own are there when they reach the log
             if passed_over:
                 run.warn(passed_over)
-            with run.stage("read"):
+            with run.stage("read"), _heard(run.kept.setdefault("remarks", []), logging.INFO):
                 scan = job.read(run)
             if job.prefer and options.method == "auto" and not options.settings:
                 with run.stage("choose"):
@@ -199,15 +199,15 @@ def check_mesh_file(file: Path, shown: Path) -> None:
 
 
 @contextmanager
-def _kept_warnings(run: Run) -> Iterator[None]:
-    """Warnings of readers and writers belong to the run's as well; its own are there already when they reach the log."""
+def _heard(sentences: list[str], level: int) -> Iterator[None]:
+    """Add what is logged, from a level on, to a list, each sentence once; signs of progress aside."""
 
     class Keeper(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage() not in run.warnings:
-                run.warnings.append(record.getMessage())
+            if record.getMessage() not in sentences and record.module != "console":
+                sentences.append(record.getMessage())
 
-    keeper = Keeper(logging.WARNING)
+    keeper = Keeper(level)
     log.addHandler(keeper)
     try:
         yield
@@ -329,9 +329,9 @@ def _reconstruct(
         files += [*(output.folder / file.name for file in sorted(stage.folder.iterdir())), output.settings]
         stage.settings.write_text(to_toml(method, choices), encoding="utf-8")
         with run.stage("page"):
-            complete = [*files, output.page, output.report]
-            made = _made_page(stage.page, known | assemble(result, run, complete) | more, result, job.inputs, run)
-        report = known | assemble(result, run, complete if made else [*files, output.report]) | more
+            complete = known | assemble(result, run, [*files, output.page, output.report]) | more | {"remarks": run.kept["remarks"]}
+            made = _made_page(stage.page, complete, result, job.inputs, run)
+        report = known | assemble(result, run, [*files, *([output.page] if made else []), output.report]) | more
         stage.report.write_text(to_json(report), encoding="utf-8")
     for file, there in ((output.sheet, sheet), (output.page, made)):
         if not there:

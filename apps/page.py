@@ -34,7 +34,7 @@ def write_page(file: Path, report: dict[str, Any], result: Reconstruction, input
     """Write the page of a run.
 
     Args:
-        report: as report.json will hold it.
+        report: as report.json will hold it, and `remarks` of the readers, on what they guessed.
         inputs: files and folders that were read.
         beside: the folder that may hold photographs.png.
     """
@@ -214,7 +214,8 @@ def facts(report: dict[str, Any], inputs: Sequence[Path]) -> str:
     settings = {"resolution of the mesh": report["result"]["resolution"], **report["settings"]}
     machine = {key: report[key] for key in ("device", "backend", "threads", "peak_memory_bytes")} | report["versions"]
     files = [(str(place), name) for place, name in enumerate(report["files"], 1)]
-    left = section("Input", table([*_inputs(inputs), *rows_of(report["input"])]))
+    remarks = [("remark", sentence) for sentence in report["remarks"]]
+    left = section("Input", table([*_inputs(inputs), *remarks, *rows_of(report["input"])]))
     left += section("Topology", table(rows_of(report["topology"]))) + section("Time", _timings(report)) + section("Files", table(files))
     right = section("Settings, as resolved", table(rows_of(settings))) + section("Found on the way", table(rows_of(found)))
     right += section("Machine", table(rows_of(machine)))

@@ -101,6 +101,11 @@ def test_every_part_is_there(elements, text, sphere):
     assert {"orient", "extract", "check", "together"} <= set(elements.texts["th"]) and "page" not in elements.texts["th"]
 
 
+def test_what_the_reader_guessed_is_told(elements):
+    said = "sphere.xyz: nothing names the columns, so by their values: columns 1 to 3 are the position"
+    assert said in elements.texts["td"] and not any("so far" in text for text in elements.texts["td"])
+
+
 def test_the_page_is_listed_and_timed_in_the_report(result):
     report = json.loads((result.parent / "mesh.run" / "report.json").read_text())
     assert report["files"][-2:] == [str(result.parent / "mesh.run" / name) for name in ("report.html", "report.json")]
