@@ -34,6 +34,7 @@ SCAN_READERS = {
     ".pts": "text:read_scan",
     ".npy": "arrays:read_npy",
     ".npz": "arrays:read_npz",
+    ".pcd": "pcd:read_scan",
 }
 SCAN_WRITERS = {".ply": "ply:write_scan", ".npz": "arrays:write_npz", ".xyz": "text:write_scan"}
 MESH_READERS = {
