@@ -35,6 +35,7 @@ SCAN_READERS = {
     ".npy": "arrays:read_npy",
     ".npz": "arrays:read_npz",
     ".pcd": "pcd:read_scan",
+    ".e57": "e57:read_scan",
 }
 SCAN_WRITERS = {".ply": "ply:write_scan", ".npz": "arrays:write_npz", ".xyz": "text:write_scan"}
 MESH_READERS = {
