@@ -36,6 +36,7 @@ SCAN_READERS = {
     ".npz": "arrays:read_npz",
     ".pcd": "pcd:read_scan",
     ".e57": "e57:read_scan",
+    ".bin": "kitti:read_scan",
 }
 SCAN_WRITERS = {".ply": "ply:write_scan", ".npz": "arrays:write_npz", ".xyz": "text:write_scan"}
 MESH_READERS = {
