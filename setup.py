@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 FOLDERS = {"surfrecon": "surfrecon", "surfrecon.apps": "apps", "surfrecon.data_tools": "data_tools"}
 
 DOCS = ["myst-parser", "sphinx"]
-TEST = ["build", "hypothesis", "ipykernel", "nbclient", "pytest", "pyyaml", "ruff", "setuptools>=77", "wheel", *DOCS]
+TEST = ["build", "hypothesis", "ipykernel", "lxml", "nbclient", "networkx", "pytest", "pyyaml", "ruff", "setuptools>=77", "wheel", *DOCS]
 
 NATIVE = Path("surfrecon/ops/native")
 # Of -ffast-math only what speeds up sums: the rest deletes checks for NaN and, at link time, changes the arithmetic of the whole process.
@@ -127,7 +127,6 @@ setup(
         "sfm": ["pycolmap"],
         "texture": ["xatlas"],
         "e57": ["pye57"],
-        "3mf": ["networkx", "lxml"],
         "test": TEST,
         "dev": [*TEST, 'triton; platform_system == "Linux"'],
     },

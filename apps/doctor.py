@@ -34,7 +34,6 @@ EXTRAS = (
     Extra("sfm", "photographs without cameras", ("pycolmap",)),
     Extra("texture", "textures in place of vertex colours", ("xatlas",)),
     Extra("e57", "reading E57 scans", ("pye57",)),
-    Extra("3mf", "3MF meshes", ("networkx", "lxml")),
 )
 
 

@@ -14,12 +14,14 @@ from surfrecon.io import read_mesh, read_scan, write_mesh
 UTM = Similarity(50.0, [8e5, 5.8e6, 100.0])  # the sphere, 100 m wide, where float32 steps are half a metre
 MILLIMETRE = 1e-3
 YUP_FROM_ZUP = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
-SUFFIXES = pytest.mark.parametrize("suffix", ["ply", "obj", "stl", "glb"])
+SUFFIXES = pytest.mark.parametrize("suffix", ["ply", "obj", "stl", "glb", "off", "3mf"])
 KEPT = {  # what each format has a place for
     "ply": {"normals", "colors", "scalars", "crs"},
     "glb": {"normals", "colors", "scalars", "crs"},
     "obj": {"normals", "colors", "crs"},
     "stl": set(),
+    "off": {"crs"},
+    "3mf": {"crs"},
 }
 
 
@@ -31,6 +33,9 @@ def mesh_of(tmp_path, content: str | bytes, suffix: str) -> Mesh:
 
 def other_mesh(path) -> trimesh.Trimesh:
     """What trimesh makes of a file, z up; STL's corners merged where equal."""
+    if path.suffix == ".3mf":
+        pytest.importorskip("lxml", reason="trimesh reads 3MF by lxml and networkx")
+        pytest.importorskip("networkx", reason="trimesh reads 3MF by lxml and networkx")
     scene = trimesh.load_scene(path, process=False)
     if path.suffix == ".glb":
         scene.apply_transform(np.linalg.inv(YUP_FROM_ZUP))
@@ -122,7 +127,7 @@ def test_any_size_and_place_is_held_to_a_millionth_of_the_size(tmp_path, sphere,
 
 @SUFFIXES
 def test_one_triangle(tmp_path, suffix):
-    mesh = Mesh([[1, 2, 3], [4, 2, 3], [1, 7, 3]], [[0, 1, 2]])
+    mesh = Mesh([[1, 2, 3], [4, 2, 3], [1, 7, 3]], [[0, 1, 2]], unit="m")
     assert write_mesh(mesh, tmp_path / f"mesh.{suffix}") == []
     assert read_mesh(tmp_path / f"mesh.{suffix}").triangles().tolist() == mesh.triangles().tolist()
 
@@ -149,13 +154,13 @@ def test_a_mesh_without_faces_is_not_written(tmp_path, suffix):
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("suffix", ["off", "xyz", ""])
+@pytest.mark.parametrize("suffix", ["dae", "xyz", ""])
 def test_a_format_we_do_not_write_is_named(tmp_path, sphere, suffix):
-    with pytest.raises(InputError, match=r"known are \.glb, \.obj, \.ply, \.stl"):
+    with pytest.raises(InputError, match=r"known are \.3mf, \.glb, \.obj, \.off, \.ply, \.stl"):
         write_mesh(sphere, (tmp_path / "mesh").with_suffix(f".{suffix}" if suffix else ""))
 
 
-@pytest.mark.parametrize("suffix", ["stl", "glb"])
+@pytest.mark.parametrize("suffix", ["stl", "glb", "3mf"])
 def test_a_mesh_too_large_for_float32_is_refused_and_leaves_no_file(tmp_path, sphere, suffix):
     with pytest.raises(InputError, match=rf"mesh\.{suffix}: .*write PLY instead"):
         write_mesh(sphere.transformed(Similarity(1e39)), tmp_path / f"mesh.{suffix}")
