@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from surfrecon.apps import points
 from surfrecon.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 PROG scan.ply
 PROG scan.laz --json
+PROG town.laz --class 2 --voxel 0.5
 PROG mesh.ply
 """
 LINEAR_UNIT = re.compile(r'(?<!ANGLE)UNIT\["([^"]+)"\s*,\s*([-+.0-9eE]+)')
@@ -24,6 +26,7 @@ LINEAR_UNIT = re.compile(r'(?<!ANGLE)UNIT\["([^"]+)"\s*,\s*([-+.0-9eE]+)')
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a scan or a mesh")
+    points.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -31,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     from surfrecon.apps.files import load
     from surfrecon.geometry import PointCloud
 
-    item = load(options.file)
+    item = points.read([options.file], options) if points.asked(options) else load(options.file)
     facts: dict[str, Any] = {"file": str(options.file), "bytes": options.file.stat().st_size}
     if isinstance(item, PointCloud):
         facts |= scan_facts(item)
@@ -101,7 +104,7 @@ def _common(item: PointCloud | Mesh, positions: np.ndarray) -> dict[str, Any]:
     return {
         "bounds": bounds,
         "extent": None if bounds is None else bounds[1] - bounds[0],
-        "units": units(item.crs),
+        "units": item.unit or units(item.crs),
         "crs": item.crs,
         "normals": item.normals is not None,
         "colors": item.colors is not None,

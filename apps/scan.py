@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from surfrecon.apps import job
+from surfrecon.apps import job, points
 
 if TYPE_CHECKING:
     from surfrecon.geometry import PointCloud
@@ -17,6 +17,7 @@ EXAMPLES = """
 PROG scan.ply -o mesh.ply
 PROG tile1.laz tile2.laz -o town.glb --open
 PROG scan.e57 -o mesh.ply --preset fine --device cuda
+PROG town.laz -o ground.ply --class 2 --voxel 0.5 --crop 635500 849000 400 636000 849500 500
 PROG one_side.ply -o mesh.ply --method convonet
 PROG scan.xyz -o again.ply --settings mesh.run/settings.toml
 PROG scan.ply -o mesh.ply --dry-run
@@ -27,17 +28,20 @@ METHODS = ("gridpull", "hashsdf", "convonet")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scans", nargs="+", type=Path, metavar="IN", help="files of points; several are parts of one scan")
+    points.add_options(parser)
     job.add_options(parser, METHODS)
 
 
 def run(options: argparse.Namespace) -> None:
     from surfrecon.apps.info import scan_facts
 
-    def read(_: Run) -> PointCloud:
-        from surfrecon.geometry import merge
-        from surfrecon.io import read_scan
+    points.selection(options)  # what can't be is refused before the work begins
 
-        return merge([read_scan(file) for file in options.scans])
+    def read(_: Run) -> PointCloud:
+        return points.read(options.scans, options)
+
+    def facts(scan: PointCloud) -> dict[str, Any]:
+        return scan_facts(scan) | points.facts(options)
 
     def write(result: Reconstruction, file: Path, run: Run) -> None:
         from surfrecon.io import write_mesh
@@ -49,4 +53,4 @@ def run(options: argparse.Namespace) -> None:
 
         return preferred_method(scan, run)
 
-    job.work(job.Job(options.scans, METHODS[0], read, scan_facts, write, prefer=prefer), options)
+    job.work(job.Job(options.scans, METHODS[0], read, facts, write, prefer=prefer), options)

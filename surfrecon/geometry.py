@@ -21,6 +21,7 @@ CORE_GROWTH = 1.0  # points within this many core sides of the core box still co
 SPACING_NEIGHBOURS = 8
 ROTATION_TOLERANCE = 1e-6  # of R^T R: matrices from float32 pass
 SPACING_SAMPLE = 20_000  # points whose neighbours are looked up; more would not change the median
+UNITS = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937}  # metres
 HASH_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)  # odd, with bits all over: neighbours on a lattice part
 
 
@@ -46,7 +47,9 @@ def checked_array(name: str, value, shape: tuple[int | None, ...], dtype) -> np.
 
 
 def _attributes(item, rows: int) -> None:
-    """Check the per-row attributes that PointCloud and Mesh share."""
+    """Check the attributes that PointCloud and Mesh share."""
+    if item.unit is not None and item.unit not in UNITS:
+        raise InputError(f"the unit must be one of {', '.join(UNITS)}, got {item.unit!r}")
     for name, columns in (("normals", 3), ("colors", 3)):
         value = getattr(item, name)
         if value is not None:
@@ -153,6 +156,7 @@ class PointCloud:
         scalars: name -> (N,) numbers, in the dtype of the file.
         origins: (N, 3) position of the sensor that saw each point, or None.
         crs: the coordinate reference system's text, passed through unread.
+        unit: of the coordinates, one of UNITS, passed through; None where nothing tells it.
     Raises:
         InputError: wrong shapes, NaN or infinity.
     """
@@ -163,6 +167,7 @@ class PointCloud:
     scalars: Mapping[str, np.ndarray] = field(default_factory=dict)
     origins: np.ndarray | None = None
     crs: str | None = None
+    unit: str | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "points", checked_array("points", self.points, (None, 3), np.float64))
@@ -254,13 +259,16 @@ def merge(clouds: Sequence[PointCloud]) -> PointCloud:
     """The points of several scans of one frame, in order, with the attributes that all of them have.
 
     Raises:
-        InputError: no scan, or scans that name different coordinate reference systems.
+        InputError: no scan, or scans that name different coordinate reference systems or units.
     """
     if not clouds:
         raise InputError("there is no scan to merge")
-    systems = {cloud.crs for cloud in clouds} - {None}
+    systems, units = ({getattr(cloud, name) for cloud in clouds} - {None} for name in ("crs", "unit"))
     if len(systems) > 1:
-        raise InputError(f"scans in {len(systems)} different coordinate reference systems cannot be merged: bring them into one first")
+        names = " and ".join(repr(system[:60]) for system in sorted(systems)[:2])
+        raise InputError(f"scans in {len(systems)} different coordinate reference systems ({names}) cannot be merged: bring them into one")
+    if len(units) > 1:
+        raise InputError(f"scans in different units ({', '.join(sorted(units))}) cannot be merged: bring them into one")
     join = lambda parts: None if any(part is None for part in parts) else np.concatenate(parts)
     shared = [name for name in clouds[0].scalars if all(name in cloud.scalars for cloud in clouds)]
     return PointCloud(
@@ -270,6 +278,7 @@ def merge(clouds: Sequence[PointCloud]) -> PointCloud:
         scalars={name: join([cloud.scalars[name] for cloud in clouds]) for name in shared},
         origins=join([cloud.origins for cloud in clouds]),
         crs=next(iter(systems), None),
+        unit=next(iter(units), None),
     )
 
 
@@ -283,7 +292,7 @@ class Mesh:
         normals: (V, 3) unit, outward, or None.
         colors: (V, 3) float32 sRGB in [0, 1], or None.
         scalars: name -> (V,) numbers, `confidence` in [0, 1] among them after a reconstruction.
-        crs: passed through from the scan.
+        crs, unit: passed through from the scan.
     Raises:
         InputError: wrong shapes, NaN or infinity, a face that names a vertex that isn't there.
     """
@@ -294,6 +303,7 @@ class Mesh:
     colors: np.ndarray | None = None
     scalars: Mapping[str, np.ndarray] = field(default_factory=dict)
     crs: str | None = None
+    unit: str | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "vertices", checked_array("vertices", self.vertices, (None, 3), np.float64))

@@ -253,7 +253,7 @@ def attribute(mesh: Mesh, scan: PointCloud) -> Mesh:
     }
     scalars["confidence"] = np.exp(-((distance[:, 0] / (CONFIDENT_SPACINGS * scan.spacing())) ** 2)).astype(np.float32)
     colors = None if scan.colors is None else mean(scan.colors)
-    return replace(mesh, normals=mesh.vertex_normals(), colors=colors, scalars=scalars, crs=scan.crs)
+    return replace(mesh, normals=mesh.vertex_normals(), colors=colors, scalars=scalars, crs=scan.crs, unit=scan.unit)
 
 
 def foreseen_points(unit: Views) -> PointCloud:

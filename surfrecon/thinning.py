@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from surfrecon.geometry import PointCloud
+from surfrecon.errors import InputError
+from surfrecon.geometry import PointCloud, Similarity
 
 ENOUGH = 1_000_000  # points that need no thinning, and most that it leaves
 FINEST = 512  # cells along the unit box: no fit is finer unless more are asked for; the means are taken over such cells
@@ -39,16 +40,45 @@ def thinned(cloud: PointCloud, *, side: float = 2 / FINEST, enough: int = ENOUGH
     if len(cloud) <= enough:
         return cloud
     while True:
-        keys = _keys(cloud.points, side)
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-        cell = _joined(keys[first], np.diff(first, append=len(keys)))
+        order, first, cell = _cells(cloud.points, side)
         left = int(cell.max()) + 1
         if left <= enough:
-            break
+            return _means(cloud, order, first, cell)
         side *= (left / (SPARE * enough)) ** (1 / FLAT)
-    del keys
+
+
+def averaged(cloud: PointCloud, *, side: float) -> PointCloud:
+    """The cloud as means over cells of a lattice, like thinned(), however many they are.
+
+    Args:
+        cloud: any place; the lattice is about the middle of its box.
+        side: > 0 of a cell.
+    Raises:
+        InputError: so small a side that cells can't be numbered.
+    """
+    if not side > 0:
+        raise InputError(f"the side of cells must be > 0 (world units), got {side}")
+    low, high = cloud.bounds()
+    least = float((high - low).max()) / FARTHEST
+    if side <= least:
+        raise InputError(f"cells of {side:g} are too small for a scan that is {least * FARTHEST:.6g} long: take more than {least:.3g}")
+    there = Similarity(translation=side / 2 - (low + high) / 2)  # the middle of a cell there: what fits into one is one point
+    local = cloud.transformed(there)
+    return _means(local, *_cells(local.points, side)).transformed(there.inverse())
+
+
+def _cells(points: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (N,) in the order of the lattice's cells, places (M,) in that order where a cell begins, and the group (M,) of each cell."""
+    keys = _keys(points, side)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return order, first, _joined(keys[first], np.diff(first, append=len(keys)))
+
+
+def _means(cloud: PointCloud, order: np.ndarray, first: np.ndarray, cell: np.ndarray) -> PointCloud:
+    """One point for each group of cells; arguments as _cells() gives them."""
+    left = int(cell.max()) + 1
     counts = np.bincount(cell, np.diff(first, append=len(order)), left)
     _, one = np.unique(cell, return_index=True)
 

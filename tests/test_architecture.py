@@ -62,6 +62,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "quality": {"quadrics", *FOUNDATION},
     "local_surfaces": {"quadrics", "quality", *FOUNDATION},
     "thinning": FOUNDATION,
+    "selection": {"thinning", *FOUNDATION},
     "losses": {"fields", "ops", *FOUNDATION},  # linear terms are rows over a grid's levels
     "checkpoints": {"io", *FOUNDATION},  # of io the atomic files only
     "optimize": {"checkpoints", "ops", *FOUNDATION},
@@ -78,7 +79,7 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "face_distance": {"geometry"},
     "metrics": {"face_distance", "pictures", "repair", *FOUNDATION},
     "pictures": FOUNDATION,
-    "io": {"repair", "views", "conventions", "pose_check", *FOUNDATION},
+    "io": {"repair", "views", "conventions", "pose_check", "selection", *FOUNDATION},
     "settings": {"methods", *FOUNDATION},
     "reconstruction": {
         *("views", "stereo", "appearance", "rendering", "methods", "checkpoints", "fields", "extract", "repair", "handles", "sharpen"),

@@ -7,8 +7,9 @@ the file. Writers leave the whole file or none (see atomic.py).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from surfrecon.errors import InputError, ResourceError, SurfreconError
-from surfrecon.geometry import Mesh, PointCloud, TexturedMesh
+from surfrecon.geometry import Mesh, PointCloud, TexturedMesh, merge
+from surfrecon.selection import NothingSelectedError, Selection, selected
 
 if TYPE_CHECKING:
     from surfrecon.views import Views
@@ -38,6 +40,7 @@ SCAN_READERS = {
     ".e57": "e57:read_scan",
     ".bin": "kitti:read_scan",
 }
+SELECTIVE_READERS = {suffix: SCAN_READERS[suffix] for suffix in (".las", ".laz")}  # these drop what isn't wanted as they read
 SCAN_WRITERS = {".ply": "ply:write_scan", ".npz": "arrays:write_npz", ".xyz": "text:write_scan"}
 MESH_READERS = {
     ".ply": "ply:read_mesh",
@@ -45,26 +48,80 @@ MESH_READERS = {
     ".stl": "stl:read_mesh",
     ".off": "off:read_mesh",
     ".glb": "glb_reader:read_mesh",
+    ".3mf": "threemf:read_mesh",
 }
-MESH_WRITERS = {".ply": "ply:write_mesh", ".glb": "glb:write_mesh", ".obj": "obj:write_mesh", ".stl": "stl:write_mesh"}
+MESH_WRITERS = {
+    ".ply": "ply:write_mesh",
+    ".glb": "glb:write_mesh",
+    ".obj": "obj:write_mesh",
+    ".stl": "stl:write_mesh",
+    ".off": "off:write_mesh",
+    ".3mf": "threemf:write_mesh",
+}
 TEXTURED_WRITERS = {".glb": "glb:write_textured", ".obj": "obj:write_textured"}
 
 
-def read_scan(path: Path | str) -> PointCloud:
+def read_scan(path: Path | str, selection: Selection | None = None) -> PointCloud:
     """The points of a file with all they carry, in the file's own coordinates (float64).
 
     Names and meanings of columns that the file leaves open are guessed from the values and told in the log; points that are NaN or infinite
     are left out with a warning. A mesh file gives its vertices.
 
+    Args:
+        selection: which points, and how finely; None takes all. LAS and LAZ files drop the others as they come.
     Raises:
-        InputError: the file is missing, of a kind we don't read, damaged, or holds no usable points.
-        ResourceError: it doesn't fit in memory.
+        InputError: the file is missing, of a kind we don't read, damaged, or holds no usable points, or none that is selected.
+        ResourceError: it doesn't fit in memory. MissingDependencyError: its kind needs a package that isn't installed.
     """
-    path = Path(path)
-    if path.suffix.lower() in SCAN_READERS:
-        return _read(path, SCAN_READERS, "scan")
-    mesh = _read(path, SCAN_READERS | MESH_READERS, "scan")
-    return PointCloud(mesh.vertices, normals=mesh.normals, colors=mesh.colors, scalars=mesh.scalars, crs=mesh.crs)
+    path, selection = Path(path), selection or Selection()
+    if path.suffix.lower() in SELECTIVE_READERS:
+        cloud = _read(path, SELECTIVE_READERS, "scan", selection)
+    elif path.suffix.lower() in SCAN_READERS:
+        cloud = _read(path, SCAN_READERS, "scan")
+    else:
+        mesh = _read(path, SCAN_READERS | MESH_READERS, "scan")
+        carried = {name: getattr(mesh, name) for name in ("normals", "colors", "scalars", "crs", "unit")}
+        cloud = PointCloud(mesh.vertices, **carried)
+    with _one_sentence(path, "scan"):
+        return selected(cloud, selection)
+
+
+def read_scans(paths: Sequence[Path | str], selection: Selection | None = None) -> PointCloud:
+    """The points of several files of one frame as one scan, with what all of them carry; the log tells what only some do.
+
+    Files that hold none of the selected points are passed over. Voxels are those of the whole.
+
+    Raises:
+        InputError: as read_scan(), or files that name different coordinate reference systems or units, or no selected point at all.
+    """
+    selection = selection or Selection()
+    clouds: dict[str, PointCloud] = {}
+    for path in paths:
+        try:
+            clouds[str(path)] = read_scan(path, replace(selection, voxel=None))
+        except NothingSelectedError as error:
+            if len(paths) == 1:
+                raise
+            log.info("%s", error)
+    if not clouds:
+        raise NothingSelectedError(f"none of the {len(paths)} files holds a selected point: widen the crop, or choose other classes")
+    _tell_differences(clouds)
+    return selected(merge([*clouds.values()]), Selection(voxel=selection.voxel))
+
+
+def _tell_differences(clouds: Mapping[str, PointCloud]) -> None:
+    """Say in the log what is lost because not all files carry it, and what is assumed of those that don't say."""
+    for name, words in (("normals", "normals"), ("colors", "colours"), ("origins", "sensor origins")):
+        without = [path for path, cloud in clouds.items() if getattr(cloud, name) is None]
+        if 0 < len(without) < len(clouds):
+            log.warning("the %s are left out: %s has none, which other files of the scan have", words, without[0])
+    fields = [set(cloud.scalars) for cloud in clouds.values()]
+    if some := sorted(set.union(*fields) - set.intersection(*fields)):
+        log.warning("scalar fields that only some files of the scan have are left out: %s", ", ".join(some))
+    for name, words in (("crs", "coordinate reference system"), ("unit", "unit")):
+        without = [path for path, cloud in clouds.items() if getattr(cloud, name) is None]
+        if 0 < len(without) < len(clouds):
+            log.warning("%s names no %s: taken to be in that of the other files", without[0], words)
 
 
 def read_mesh(path: Path | str) -> Mesh:
@@ -123,7 +180,7 @@ def write_scan(cloud: PointCloud, path: Path | str) -> list[str]:
 
 
 def write_mesh(mesh: Mesh, path: Path | str) -> list[str]:
-    """Write a mesh as PLY, GLB, OBJ or STL; returns a sentence for each thing that the format could not keep, logged as a warning as well.
+    """Write a mesh as PLY, GLB, OBJ, STL, OFF or 3MF; returns a sentence for each thing that the format could not keep, also logged.
 
     Vertices keep their place to 1e-6 of the object's size, and distinct ones stay distinct after the format's rounding.
 
@@ -157,12 +214,12 @@ def _function(path: Path, table: Mapping[str, str], what: str, verb: str) -> Cal
     return getattr(import_module(f"{__name__}.{module}"), function)
 
 
-def _read(path: Path, table: Mapping[str, str], what: str) -> PointCloud | Mesh:
+def _read(path: Path, table: Mapping[str, str], what: str, *options) -> PointCloud | Mesh:
     reader = _function(path, table, what, "read from")
     with _one_sentence(path, path.suffix.lower()[1:].upper()):
         if not path.is_file():
             raise InputError("it is a folder or a device, not a file" if path.exists() else "there is no such file")
-        return reader(path)
+        return reader(path, *options)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def from_columns(columns: Mapping[str, np.ndarray]) -> dict:
     return parts
 
 
-def scan(path: Path, *, points: np.ndarray, normals=None, colors=None, origins=None, scalars=None, crs=None) -> PointCloud:
+def scan(path: Path, *, points: np.ndarray, normals=None, colors=None, origins=None, scalars=None, crs=None, unit=None) -> PointCloud:
     """A PointCloud of a file's raw values: normals made unit, colours brought to [0, 1], points that aren't finite left out.
 
     Raises:
@@ -50,14 +50,14 @@ def scan(path: Path, *, points: np.ndarray, normals=None, colors=None, origins=N
     """
     if not len(points):
         raise InputError("it holds no points")
-    finite = np.isfinite(points).all(axis=1)
-    bad = len(points) - int(finite.sum())
+    finite = np.isfinite(points)
+    bad = 0 if finite.all() else len(points) - int(finite.all(axis=1).sum())  # row by row takes ten times as long
     if 2 * bad >= len(points):
         raise InputError(f"{bad} of its {len(points)} points are NaN or infinite: too few are left to be a scan")
     rows = slice(None)
     if bad:
         log.warning("%s: left out %d of %d points that are NaN or infinite", path.name, bad, len(points))
-        rows = finite
+        rows = finite.all(axis=1)
     pick = lambda value: None if value is None else value[rows]
     if origins is not None and not np.isfinite(origins[rows]).all():
         log.warning("%s: left out the sensor origins, some are NaN or infinite", path.name)
@@ -69,6 +69,7 @@ def scan(path: Path, *, points: np.ndarray, normals=None, colors=None, origins=N
         scalars={name: native(value[rows]) for name, value in (scalars or {}).items()},
         origins=pick(origins),
         crs=crs,
+        unit=unit,
     )
 
 

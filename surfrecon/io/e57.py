@@ -80,7 +80,7 @@ def read_scan(path: Path) -> PointCloud:
     if merged.origins is None and any(cloud.origins is not None for cloud in clouds):
         log.info("%s: some of its scans don't say where the scanner stood, so no origins are kept", path.name)
     parts = {name: getattr(merged, name) for name in ("points", "normals", "colors", "scalars", "origins")}
-    return attributes.scan(path, **parts, crs=crs)
+    return attributes.scan(path, **parts, crs=crs, unit="m")  # as the format has it
 
 
 def _document(file: BinaryIO, size: int) -> ET.Element:

@@ -30,8 +30,27 @@ PROJECTED, GEOGRAPHIC, USER_DEFINED = 3072, 2048, 32767  # GeoTIFF keys, and the
 
 @dataclass(frozen=True)
 class Header:
+    """What is needed of it to read the points.
+
+    Attributes:
+        start: byte where the points begin. point_size: bytes of one.
+        laszip: the record that says how they are compressed; empty where they aren't.
+    """
+
     points: int
     crs: str | None
+    start: int
+    point_size: int
+    laszip: bytes
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the points are compressed in chunks that can be decoded one by one."""
+        return bool(self.laszip) and LASZIP_RECORD.unpack_from(self.laszip)[0] != UNCHUNKED
+
+    @property
+    def variable_chunks(self) -> bool:
+        return LASZIP_RECORD.unpack_from(self.laszip)[1] == 2**32 - 1
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
@@ -57,11 +76,13 @@ def read_header(file: BinaryIO, size: int) -> Header:
     if points * point_size > (size - start) * (MAX_RATIO if compressed else 1):
         raise InputError(f"its header promises {points} points of {point_size} bytes, but the file holds {size} bytes: it was cut short")
     found = _records(file, length, start, records, RECORD)
+    laszip = found.get(("laszip encoded", LASZIP), b"") if compressed else b""
     if compressed:
-        _check_laszip(file, start, size, found.get(("laszip encoded", LASZIP), b""), points, point_size)
+        _check_laszip(file, start, size, laszip, points, point_size)
     if head[25] >= 4 and extended_records:
         found |= _records(file, extended, size, extended_records, EXTENDED_RECORD)
-    return Header(points, _crs({number: data for (user, number), data in found.items() if user == "LASF_Projection"}))
+    crs = _crs({number: data for (user, number), data in found.items() if user == "LASF_Projection"})
+    return Header(points, crs, start, point_size, laszip)
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 
 from surfrecon.apps.info import scan_facts, units
 from surfrecon.geometry import PointCloud
+from surfrecon.io import write_scan
 from surfrecon.settings import presets
 
 DATUM = 'DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM["Greenwich",0]'
@@ -88,3 +89,16 @@ def test_a_name_that_the_terminal_can_not_show_is_no_failure(options, sphere, tm
 def test_a_missing_file_is_named(name, tmp_path, surfrecon):
     ended = surfrecon("info", tmp_path / name)
     assert (ended.code, ended.out) == (2, "") and name in ended.err and ended.err.count("\n") == 1
+
+
+def test_info_of_a_part_says_what_it_would_take(sphere, surfrecon):
+    low, high = sphere.centre - 2 * sphere.radius, sphere.centre + 2 * sphere.radius * np.array([1, 1, 0])
+    facts = surfrecon("info", sphere.file, "--crop", *low, *high, "--voxel", sphere.radius / 10, "--units", "cm", "--json").json
+    assert facts["bounds"][1][2] <= sphere.centre[2] and 100 < facts["points"] < 1000 and facts["units"] == "cm"
+
+
+def test_a_unit_against_the_files_own_is_taken_with_a_warning(tmp_path, surfrecon):
+    write_scan(PointCloud(np.random.default_rng(0).random((50, 3)), crs=IN_FEET), tmp_path / "scan.ply")
+    ended = surfrecon("info", tmp_path / "scan.ply", "--units", "m", "--json")
+    assert ended.json["units"] == "m" and "its unit is US survey foot, --units says m" in ended.err
+    assert "its unit" not in surfrecon("info", tmp_path / "scan.ply", "--units", "us-ft", "--json").err

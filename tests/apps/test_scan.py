@@ -119,6 +119,32 @@ def test_several_files_are_one_scan(sphere, folder, surfrecon):
     assert ended.code == 0 and ended.json["input"]["points"] == 2000
 
 
+def test_a_part_of_a_scan_in_its_unit_becomes_a_solid_in_3mf(sphere, quick, folder, surfrecon):
+    x, y, z = sphere.centre
+    upper = ("--crop", x - 9, y - 9, z, x + 9, y + 9, z + 9, "--voxel", sphere.radius / 20)
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.3mf", *quick, *upper, "--units", "cm", "--no-open", "--json")
+    assert ended.code == 0 and ended.json["input"]["units"] == "cm" and ended.json["input"]["points"] < 1000
+    assert ended.json["input"]["selection"]["crop"][2] == z and ended.json["input"]["selection"]["classes"] is None
+    mesh = read_mesh(folder / "mesh.3mf")
+    assert mesh.unit == "cm" and inspect(mesh).solid and mesh.bounds()[0][2] > z - sphere.radius / 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--crop", 0, 0, 0, 1, 1, 0), "the crop must go from lower to higher"),
+        (("--crop", 50, 50, 50, 51, 51, 51), "none of its points lies in the crop"),
+        (("--class", 2), "have no classes"),
+        (("--voxel", "1e-9"), "too small for a scan"),
+        (("--voxel", 0), "must be a length > 0"),
+        (("--units", "parsec"), "invalid choice"),
+    ],
+)
+def test_a_selection_that_leaves_nothing_or_cannot_be_is_refused(options, said, sphere, folder, surfrecon):
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options)
+    assert ended.code == 2 and said in ended.err.splitlines()[-1] and not names(folder)  # before it may stand what was guessed
+
+
 def test_dry_run_shows_settings_and_estimate_and_writes_nothing(sphere, quick, folder, surfrecon):
     ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick, "--dry-run")
     assert ended.code == 0 and names(folder) == []

@@ -100,7 +100,7 @@ def test_one_point(tmp_path, las, suffix):
 
 @SUFFIXES
 def test_more_points_than_are_decoded_at_a_time(tmp_path, las, suffix, monkeypatch):
-    monkeypatch.setattr("surfrecon.io.las.CHUNK", 128)
+    monkeypatch.setattr("surfrecon.io.las.BATCH", 128)
     source = las(7)
     cloud = read_scan(written(tmp_path, source, suffix))
     assert np.array_equal(cloud.points[:, 0], source.x) and np.array_equal(cloud.scalars["gps_time"], source.gps_time)

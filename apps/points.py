@@ -1,0 +1,76 @@
+"""Options that say which points of a scan are used, and what their numbers are."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surfrecon.apps.options import positive, whole
+
+if TYPE_CHECKING:
+    from surfrecon.geometry import PointCloud
+    from surfrecon.selection import Selection
+
+log = logging.getLogger("surfrecon")
+
+UNITS = ("mm", "cm", "m", "ft", "us-ft")  # those of geometry.py, which --help doesn't wait for
+SPELLINGS = {  # how reference systems spell units
+    "mm": ("mm", "millimetre", "millimeter"),
+    "cm": ("cm", "centimetre", "centimeter"),
+    "m": ("m", "metre", "meter"),
+    "ft": ("ft", "foot", "Foot (International)", "international foot"),
+    "us-ft": ("us-ft", "US survey foot", "Foot_US", "foot_US", "U.S. survey foot"),
+}
+CORNERS = ("XMIN", "YMIN", "ZMIN", "XMAX", "YMAX", "ZMAX")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_argument_group("which points")
+    which.add_argument("--crop", nargs=6, type=float, metavar=CORNERS, help="only those in this box, in the file's coordinates")
+    which.add_argument("--voxel", type=_side, metavar="SIZE", help="means over cells of this side, in the file's units")
+    which.add_argument("--class", type=whole(0, 255), nargs="+", dest="classes", metavar="N", help="only these classes (LAS, LAZ)")
+    which.add_argument("--units", choices=UNITS, help="what the file's numbers are; the mesh keeps them, report and 3MF say so")
+
+
+def asked(options: argparse.Namespace) -> bool:
+    """Whether any of the options is given."""
+    return any(value is not None for value in (options.crop, options.voxel, options.classes, options.units))
+
+
+def selection(options: argparse.Namespace) -> Selection:
+    """What the options select.
+
+    Raises:
+        InputError: an impossible crop.
+    """
+    from surfrecon.selection import Selection
+
+    return Selection(options.crop, options.voxel, options.classes)
+
+
+def read(files: Sequence[Path], options: argparse.Namespace) -> PointCloud:
+    """The scan that some files and the options make."""
+    from dataclasses import replace
+
+    from surfrecon.apps.info import units
+    from surfrecon.io import read_scans
+
+    scan = read_scans(files, selection(options))
+    if options.units is None:
+        return scan
+    said = scan.unit or units(scan.crs)
+    if said not in ("not stated", *SPELLINGS[options.units]):
+        log.warning("the scan says that its unit is %s, --units says %s: the latter is taken", said, options.units)
+    return replace(scan, unit=options.units)
+
+
+def facts(options: argparse.Namespace) -> dict[str, Any]:
+    """What was selected, for the report."""
+    return {"selection": {"crop": options.crop, "voxel": options.voxel, "classes": options.classes}}
+
+
+def _side(text: str) -> float:
+    return positive(text, "a length")
