@@ -8,11 +8,14 @@ import laspy
 import numpy as np
 import pytest
 import trimesh
+from e57_files import write_e57
+from test_pcd import pcd
 
 from surfrecon.geometry import Mesh, PointCloud
 from surfrecon.io import write_mesh, write_scan
 
 COUNT = 300  # damaged copies of each file
+FEW = 60  # of those that are decoded in a process of their own: each takes a fifth of a second
 PATIENCE = 60  # seconds for a group's; 2 are usual
 SPHERE = trimesh.creation.icosphere(subdivisions=1)  # 42 vertices: small files are mostly header
 CENTRE = np.array([8e5, 5.8e6, 100.0])
@@ -51,19 +54,45 @@ def records(path: Path) -> None:
     np.save(path, np.array([(*row, 5) for row in SPHERE.vertices.tolist()], kinds))
 
 
+def clouds(path: Path, data: str) -> None:
+    ball = SPHERE.vertices
+    rows = np.zeros(len(ball), [("x", "f4"), ("y", "f4"), ("z", "f4"), ("rgb", "u4"), ("normal_x", "f4"), ("label", "i2")])
+    rows["x"], rows["y"], rows["z"] = ball.T
+    rows["rgb"] = rows["label"] = np.arange(len(ball))
+    path.write_bytes(pcd(rows, data, viewpoint="0 0 9 1 0 0 0"))
+
+
+def stations(path: Path) -> None:
+    columns = dict(zip(("cartesianX", "cartesianY", "cartesianZ"), SPHERE.vertices.T))
+    colours = dict.fromkeys(("colorRed", "colorGreen", "colorBlue"), np.arange(len(SPHERE.vertices)))
+    write_e57(path, [columns | colours | {"limit": 255}, columns | {"pose": ((0.6, 0, 0, 0.8), CENTRE)}])
+
+
+def turn(path: Path) -> None:
+    np.column_stack([10 * SPHERE.vertices, np.abs(SPHERE.vertices[:, 0])]).astype("<f4").tofile(path)
+
+
 GROUPS = {  # what is tried in one process: file name -> how it is written
     "PLY": {
         "mesh.ply": lambda path: write_mesh(mesh(), path),
         "mesh_ascii.ply": lambda path: path.write_bytes(trimesh.exchange.ply.export_ply(SPHERE, encoding="ascii")),
         "scan.ply": lambda path: write_scan(scan(), path),
     },
-    "OBJ, OFF, STL, GLB": {
+    "OBJ, OFF, STL, GLB, 3MF": {
         "mesh.obj": lambda path: write_mesh(mesh(), path),
         "mesh.off": lambda path: path.write_text(SPHERE.export(file_type="off")),
         "mesh.stl": lambda path: write_mesh(mesh(), path),
         "mesh_ascii.stl": lambda path: path.write_text(SPHERE.export(file_type="stl_ascii")),
         "mesh.glb": lambda path: write_mesh(mesh(), path),
+        "mesh.3mf": lambda path: write_mesh(mesh(), path),
     },
+    "PCD, KITTI": {
+        "scan_ascii.pcd": lambda path: clouds(path, "ascii"),
+        "scan_binary.pcd": lambda path: clouds(path, "binary"),
+        "scan_compressed.pcd": lambda path: clouds(path, "binary_compressed"),
+        "scan.bin": turn,
+    },
+    "E57": {"scan.e57": stations},
     "text": {
         "scan.xyz": lambda path: write_scan(scan(), path),
         "scan.csv": lambda path: table(path, ";", "x;y;z;nx;ny;nz;red;green;blue"),
@@ -78,14 +107,19 @@ GROUPS = {  # what is tried in one process: file name -> how it is written
     "LAS": {"scan_1_2.las": lambda path: las(path, "1.2", 3), "scan_1_4.las": lambda path: las(path, "1.4", 7)},
     "LAZ": {"scan_1_2.laz": lambda path: las(path, "1.2", 3), "scan_1_4.laz": lambda path: las(path, "1.4", 7)},
 }
+COUNTS = {group: FEW if group == "E57" else COUNT for group in GROUPS}
 
 
-@pytest.mark.parametrize("writers", GROUPS.values(), ids=GROUPS.keys())
-def test_a_damaged_file_is_refused_or_gives_finite_points(tmp_path, writers):
+def test_two_thousand_damaged_files_are_tried():
+    assert sum(COUNTS[group] * len(writers) for group, writers in GROUPS.items()) >= 2000
+
+
+@pytest.mark.parametrize("group, writers", GROUPS.items(), ids=GROUPS.keys())
+def test_a_damaged_file_is_refused_or_gives_finite_points(tmp_path, group, writers):
     for name, write in writers.items():
         write(tmp_path / name)
     # A process of its own: native decoders that hang, take all memory or end the process must not do so to the tests.
-    command = [sys.executable, str(Path(__file__).with_name("mutations.py")), str(COUNT), *(str(tmp_path / name) for name in writers)]
+    command = [sys.executable, str(Path(__file__).with_name("mutations.py")), str(COUNTS[group]), *(str(tmp_path / name) for name in writers)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, f"the process ended at the newest file damaged_... in {tmp_path}: {done.stderr[:1000]}"
     assert done.stdout == ""
