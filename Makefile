@@ -51,6 +51,7 @@ bench: venv  # against Open3D, on what lies in ../shared/data; about three hours
 	$(BIN)/python benchmarks/methods.py
 	$(BIN)/python benchmarks/priors.py
 	$(BIN)/python benchmarks/sharp.py
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/command.py
 	$(BIN)/python benchmarks/presets.py
 	$(BIN)/python benchmarks/extraction.py

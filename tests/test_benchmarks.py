@@ -24,6 +24,13 @@ def test_gpu_benchmark_gives_one_table_with_a_reason_for_what_is_missing():
     assert {row[0] for row in missing} <= {"tinycudann's encoding"}, done.stdout
 
 
+def test_reading_benchmark_times_every_reader():
+    command = [sys.executable, str(FOLDER / "reading.py"), "--points", "20000", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert done.returncode == 0 and len(rows) == 6 and all(0 <= float(value) < 60 for row in rows[2:] for value in row[1:]), done.stderr
+
+
 @pytest.fixture
 def images(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))

@@ -22,7 +22,7 @@ def guessed(path: Path, table: np.ndarray, names: list[str] | None = None) -> di
     """
     parts, scalars, said = {"points": table[:, :3]}, {}, ["columns 1 to 3 are the position"]
     at = 3
-    if path.suffix.lower() == ".pts" and table.shape[1] in (4, 7):  # Leica's layout: x y z intensity, perhaps r g b
+    if path.suffix.lower() == ".pts" and table.shape[1] in (4, 7, 10):  # Leica's layout: x y z intensity, perhaps r g b
         scalars["intensity"], at = table[:, 3], 4
         said.append("4 the intensity")
     while at < table.shape[1]:

@@ -1,7 +1,8 @@
 """Points as lines of text: XYZ, TXT, ASC, CSV, PTS.
 
 Numbers stand between spaces, tabs, semicolons or commas; where they can't be meant as separators, commas are decimal. Names of columns come
-from a header line, or from the comment before the first number (which is how we write them); without names the values decide.
+from a header line, or from the comment before the first number (which is how we write them); without names the values decide. A line that
+holds one whole number is the count of the points that follow, as in PTS, where a file may hold several scans, each behind its count.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ CRS = "crs "
 SNIFFED_LINES = 200  # the first line of numbers must be among them
 LONGEST_LINE = 2**16  # characters: a longer one belongs to no point
 CHUNK = 2**16  # rows formatted at a time
+COUNT_DIGITS = 20  # of a count; none is longer
+SEPARATING_COMMA = re.compile(r",(?=\s|$)")  # between numbers with decimal commas
+DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,24 @@ class _Layout:
 def read_scan(path: Path) -> PointCloud:
     """A text file's points, with normals, colours and scalar fields by its header line or, without one, by their values."""
     layout = _sniff(path)
+    counts: list[list[int]] = []
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         try:
-            table = np.loadtxt(_rows(islice(file, layout.skip, None), layout), delimiter=layout.delimiter, comments=None, ndmin=2)
+            table = np.loadtxt(_rows(islice(file, layout.skip, None), layout, counts), delimiter=layout.delimiter, comments=None, ndmin=2)
         except ValueError as error:
             reason = str(error).split(";")[0].rstrip(".")
             raise InputError(f"its lines of numbers are not alike ({reason}, counted from line {layout.skip + 1})") from None
-    if layout.count is not None and layout.count != len(table):
-        raise InputError(f"its first line promises {layout.count} points, but {len(table)} follow: it was cut short or holds several scans")
+    for number, (promised, found) in enumerate(counts):
+        if promised != found:
+            where = "a line with its count" if len(counts) == 1 else f"the count of its scan {number + 1}"
+            raise InputError(f"{where} promises {promised} points, but {found} follow: it was cut short, or is no list of points")
     if table.shape[1] < 3:
         raise InputError(f"its lines hold {table.shape[1]} numbers: expected x, y and z at least")
-    return attributes.scan(path, **_parts(path, table, layout.names), crs=layout.crs)
+    parts = _parts(path, table, layout.names)
+    if len(counts) > 1:
+        log.info("%s: it holds %d scans, each behind its count", path.name, len(counts))
+        parts["scalars"] = parts["scalars"] | {"scan": np.repeat(np.arange(len(counts), dtype=np.int32), [found for _, found in counts])}
+    return attributes.scan(path, **parts, crs=layout.crs)
 
 
 def _parts(path: Path, table: np.ndarray, names: list[str]) -> dict:
@@ -66,12 +77,23 @@ def _parts(path: Path, table: np.ndarray, names: list[str]) -> dict:
     return parts if "points" in parts else guessed(path, table, names)
 
 
-def _rows(lines: Iterator[str], layout: _Layout) -> Iterator[str]:
+def _rows(lines: Iterator[str], layout: _Layout, counts: list[list[int]]) -> Iterator[str]:
+    """The lines that hold numbers, as numpy reads them; where there are counts, these and how many lines followed each go to `counts`."""
+    if layout.count is not None:
+        counts.append([layout.count, 0])
     for line in lines:
         line = line.strip()
-        if line and not line.startswith(COMMENTS):
-            line = line.split("#", 1)[0].rstrip(f"{layout.delimiter or ''} \t")
-            yield line.replace(",", ".") if layout.decimal_comma else line
+        if not line or line.startswith(COMMENTS):
+            continue
+        if counts:
+            if line.isdecimal():
+                counts.append([int(line[:COUNT_DIGITS]), 0])
+                continue
+            counts[-1][1] += 1
+        line = line.split("#", 1)[0].rstrip(f"{layout.delimiter or ''} \t")
+        if layout.decimal_comma:
+            line = SEPARATING_COMMA.sub(" ", line).replace(",", ".")
+        yield line
 
 
 def _sniff(path: Path) -> _Layout:
@@ -91,10 +113,12 @@ def _sniff(path: Path) -> _Layout:
                 else:
                     names = said or names
             elif re.fullmatch(r"\d+", line):
-                count = int(line)
+                count = int(line[:COUNT_DIGITS])
             elif line:
                 numbers = line.split("#", 1)[0]  # without a note; in a header, # may be part of a name
                 delimiter, decimal_comma = _separators(numbers)
+                if decimal_comma:
+                    numbers = SEPARATING_COMMA.sub(" ", numbers)
                 first, *others = _split(numbers, delimiter)
                 if _is_number(first.replace(",", ".") if decimal_comma else first):
                     columns = len(others) + 1
@@ -117,8 +141,8 @@ def _separators(line: str) -> tuple[str | None, bool]:
     """The delimiter (None for white space) and whether commas are decimal."""
     if ";" in line or "," not in line:
         return ";" if ";" in line else None, True  # this line may hold whole numbers, another decimal commas
-    words = line.split()
-    decimal = len(words) >= 3 and "." not in line and all(re.fullmatch(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?", word) for word in words)
+    words = SEPARATING_COMMA.sub("", line).split()
+    decimal = len(words) >= 3 and "." not in line and all(map(DECIMAL_COMMA.fullmatch, words)) and any("," in word for word in words)
     return (None, True) if decimal else (",", False)
 
 

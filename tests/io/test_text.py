@@ -34,6 +34,11 @@ def test_decimal_commas(tmp_path, separator, first):
     assert scan_of(tmp_path, lines(first + POINTS, separator, ",")).points.tolist() == first + POINTS
 
 
+@pytest.mark.parametrize("separator", [", ", ",\t", " , "])
+def test_decimal_commas_between_separating_ones(tmp_path, separator):
+    assert scan_of(tmp_path, lines(POINTS, separator, ","), "csv").points.tolist() == POINTS
+
+
 def test_whole_numbers_between_commas_are_three_coordinates(tmp_path):
     assert scan_of(tmp_path, "1,2,3\n4,5,6\n", "csv").points.tolist() == [[1, 2, 3], [4, 5, 6]]
 
@@ -120,6 +125,35 @@ def test_leica_pts_has_a_count_and_an_intensity(tmp_path):
     cloud = scan_of(tmp_path, "2\n1 2 3 -1200 255 0 51\n4 5 6 700 0 0 0\n", "pts")
     assert cloud.points.tolist() == [[1, 2, 3], [4, 5, 6]] and cloud.scalars["intensity"].tolist() == [-1200, 700]
     assert np.allclose(cloud.colors, [[1, 0, 0.2], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("columns", range(3, 11))
+def test_a_pts_file_of_any_width_keeps_all_columns(tmp_path, rng, columns):
+    parts = [rng.uniform(300, 400, (9, 3)), rng.integers(-2048, 2047, (9, 1)), rng.integers(0, 256, (9, 3)), np.tile([0.6, 0, 0.8], (9, 1))]
+    widths = {3: [0], 4: [0, 1], 6: [0, 2], 7: [0, 1, 2], 9: [0, 2, 3], 10: [0, 1, 2, 3]}
+    table = np.hstack([parts[i] for i in widths[columns]]) if columns in widths else rng.uniform(300, 400, (9, columns))
+    table = np.round(table, 3)
+    cloud = scan_of(tmp_path, f"{len(table)}\n" + lines(table), "pts")
+    assert np.array_equal(cloud.points, table[:, :3])
+    assert ("intensity" in cloud.scalars) == (columns in (4, 7, 10)) and (cloud.normals is not None) == (columns in (9, 10))
+    assert (cloud.colors is not None) == (columns in (6, 7, 9, 10))
+    if columns in (5, 8):
+        assert [*cloud.scalars] == [f"column_{i + 1}" for i in range(3, columns)]
+
+
+@pytest.mark.parametrize("separator", [" ", ";", "\t"])
+def test_several_scans_each_behind_its_count_are_one_with_a_field_that_tells_them_apart(tmp_path, separator, caplog):
+    rows = [[1, 2, 3, -7], [4, 5, 6, 8], [7, 8, 9, 10]]
+    text = f"2\n{lines(rows[:2], separator)}0\n\n1\n{lines(rows[2:], separator)}"
+    with caplog.at_level(logging.INFO, "surfrecon"):
+        cloud = scan_of(tmp_path, text, "pts")
+    assert cloud.points.tolist() == [row[:3] for row in rows] and cloud.scalars["intensity"].tolist() == [-7, 8, 10]
+    assert cloud.scalars["scan"].tolist() == [0, 0, 2] and "3 scans" in caplog.text
+
+
+def test_the_scan_whose_count_is_wrong_is_named(tmp_path):
+    with pytest.raises(InputError, match="scan 2 promises 2 points, but 1 follow"):
+        scan_of(tmp_path, "1\n1 2 3\n2\n4 5 6\n1\n7 8 9\n", "pts")
 
 
 def test_points_that_are_not_finite_are_dropped_with_one_warning(tmp_path, caplog):
