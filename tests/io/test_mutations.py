@@ -119,7 +119,8 @@ def test_a_damaged_file_is_refused_or_gives_finite_points(tmp_path, group, write
     for name, write in writers.items():
         write(tmp_path / name)
     # A process of its own: native decoders that hang, take all memory or end the process must not do so to the tests.
-    command = [sys.executable, str(Path(__file__).with_name("mutations.py")), str(COUNTS[group]), *(str(tmp_path / name) for name in writers)]
+    program = Path(__file__).with_name("mutations.py")
+    command = [sys.executable, str(program), str(COUNTS[group]), *(str(tmp_path / name) for name in writers)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, f"the process ended at the newest file damaged_... in {tmp_path}: {done.stderr[:1000]}"
     assert done.stdout == ""
