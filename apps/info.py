@@ -25,7 +25,7 @@ LINEAR_UNIT = re.compile(r'(?<!ANGLE)UNIT\["([^"]+)"\s*,\s*([-+.0-9eE]+)')
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="a scan or a mesh")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a scan or a mesh; or a folder of depth maps")
     points.add_options(parser)
 
 
@@ -34,8 +34,9 @@ def run(options: argparse.Namespace) -> None:
     from surfrecon.apps.files import load
     from surfrecon.geometry import PointCloud
 
-    item = points.read([options.file], options) if points.asked(options) else load(options.file)
-    facts: dict[str, Any] = {"file": str(options.file), "bytes": options.file.stat().st_size}
+    item = points.read([options.file], options) if points.asked(options) or options.file.is_dir() else load(options.file)
+    files = [file for file in options.file.rglob("*") if file.is_file()] if options.file.is_dir() else [options.file]
+    facts: dict[str, Any] = {"file": str(options.file), "bytes": sum(file.stat().st_size for file in files)}
     if isinstance(item, PointCloud):
         facts |= scan_facts(item)
         try:

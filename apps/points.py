@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surfrecon.apps.options import positive, whole
+from surfrecon.errors import InputError
 
 if TYPE_CHECKING:
     from surfrecon.geometry import PointCloud
+    from surfrecon.run import Run
     from surfrecon.selection import Selection
 
 log = logging.getLogger("surfrecon")
@@ -51,20 +54,40 @@ def selection(options: argparse.Namespace) -> Selection:
     return Selection(options.crop, options.voxel, options.classes)
 
 
-def read(files: Sequence[Path], options: argparse.Namespace) -> PointCloud:
-    """The scan that some files and the options make."""
-    from dataclasses import replace
-
+def read(files: Sequence[Path], options: argparse.Namespace, run: Run | None = None) -> PointCloud:
+    """The scan that some files and the options make; a folder holds depth maps with poses, which are fused."""
     from surfrecon.apps.info import units
     from surfrecon.io import read_scans
+    from surfrecon.selection import selected
 
-    scan = read_scans(files, selection(options))
+    chosen = selection(options)
+    if folders := [file for file in files if file.is_dir()]:
+        if len(files) > 1:
+            raise InputError(f"{folders[0]}: a folder of depth maps is a scan of its own; name it alone")
+        scan = selected(from_depths(folders[0], run), chosen)
+    else:
+        scan = read_scans(files, chosen)
     if options.units is None:
         return scan
     said = scan.unit or units(scan.crs)
     if said not in ("not stated", *SPELLINGS[options.units]):
         log.warning("the scan says that its unit is %s, --units says %s: the latter is taken", said, options.units)
     return replace(scan, unit=options.units)
+
+
+def from_depths(folder: Path, run: Run | None = None) -> PointCloud:
+    """The points on which the depth maps of a folder agree, in the frame of its poses, each seen from its camera.
+
+    Raises:
+        InputError: no cameras there, or no depth maps.
+    """
+    from surfrecon.io import read_views
+    from surfrecon.stereo import stereo_cloud
+
+    views = read_views(folder)
+    if views.depths is None:
+        raise InputError(f"{folder} holds photographs without depth maps: surfrecon images makes a mesh of them")
+    return stereo_cloud(views, run=run)
 
 
 def facts(options: argparse.Namespace) -> dict[str, Any]:

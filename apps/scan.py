@@ -19,6 +19,7 @@ PROG tile1.laz tile2.laz -o town.glb --open
 PROG scan.e57 -o mesh.ply --preset fine --device cuda
 PROG town.laz -o ground.ply --class 2 --voxel 0.5 --crop 635500 849000 400 636000 849500 500
 PROG one_side.ply -o mesh.ply --method convonet
+PROG rgbd -o room.ply
 PROG scan.xyz -o again.ply --settings mesh.run/settings.toml
 PROG scan.ply -o mesh.ply --dry-run
 PROG scan.ply -o mesh.ply --resume
@@ -27,7 +28,8 @@ METHODS = ("gridpull", "hashsdf", "convonet")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scans", nargs="+", type=Path, metavar="IN", help="files of points; several are parts of one scan")
+    where = "files of points; several are parts of one scan; or a folder of depth maps with poses"
+    parser.add_argument("scans", nargs="+", type=Path, metavar="IN", help=where)
     points.add_options(parser)
     job.add_options(parser, METHODS)
 
@@ -37,8 +39,8 @@ def run(options: argparse.Namespace) -> None:
 
     points.selection(options)  # what can't be is refused before the work begins
 
-    def read(_: Run) -> PointCloud:
-        return points.read(options.scans, options)
+    def read(run: Run) -> PointCloud:
+        return points.read(options.scans, options, run)
 
     def facts(scan: PointCloud) -> dict[str, Any]:
         return scan_facts(scan) | points.facts(options)

@@ -137,5 +137,5 @@ def test_readme_names_every_format():
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     scans, meshes = text[text.index("Points in:") :].split("Meshes out:")
-    assert set(re.findall(r"\b[A-Z\d]{3}\b", scans)) == {suffix[1:].upper() for suffix in SCAN_READERS | MESH_READERS}
-    assert set(re.findall(r"\b[A-Z\d]{3}\b", meshes.partition("\n\n")[0])) == {suffix[1:].upper() for suffix in MESH_WRITERS}
+    assert set(re.findall(r"\b[A-Z\d]{3,4}\b", scans)) == {suffix[1:].upper() for suffix in SCAN_READERS | MESH_READERS}
+    assert set(re.findall(r"\b[A-Z\d]{3,4}\b", meshes.partition("\n\n")[0])) == {suffix[1:].upper() for suffix in MESH_WRITERS}

@@ -39,6 +39,7 @@ SCAN_READERS = {
     ".pcd": "pcd:read_scan",
     ".e57": "e57:read_scan",
     ".bin": "kitti:read_scan",
+    ".conf": "conf:read_scan",
 }
 SELECTIVE_READERS = {suffix: SCAN_READERS[suffix] for suffix in (".las", ".laz")}  # these drop what isn't wanted as they read
 SCAN_WRITERS = {".ply": "ply:write_scan", ".npz": "arrays:write_npz", ".xyz": "text:write_scan"}

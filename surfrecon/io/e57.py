@@ -25,6 +25,7 @@ from surfrecon.errors import InputError, MissingDependencyError
 from surfrecon.geometry import PointCloud, merge
 from surfrecon.io import attributes
 from surfrecon.io.e57_process import decoded
+from surfrecon.io.rotations import rotation
 
 log = logging.getLogger("surfrecon")
 
@@ -172,17 +173,7 @@ def _pose(number: int, pose: ET.Element | None) -> tuple[np.ndarray, np.ndarray]
         return np.eye(3), np.zeros(3)
     at = lambda part, axis: _number(pose.find(f"{SPACE}{part}/{SPACE}{axis}"))
     q = np.array([at("rotation", axis) for axis in "wxyz"]) if pose.find(f"{SPACE}rotation") is not None else np.array([1.0, 0, 0, 0])
-    length = np.linalg.norm(q)
-    if not 0.5 < length < 2:
-        raise InputError(f"the pose of its scan {number} has a quaternion of length {length:.3g}: expected 1")
-    return rotation_of(q / length), np.array([at("translation", axis) for axis in "xyz"])
-
-
-def rotation_of(quaternion: np.ndarray) -> np.ndarray:
-    """(3, 3) rotation of a unit quaternion (w, x, y, z)."""
-    w, (x, y, z) = quaternion[0], quaternion[1:]
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+    return rotation(q, f"its scan {number}"), np.array([at("translation", axis) for axis in "xyz"])
 
 
 def _cloud(path: Path, scan: Scan, columns: dict[str, np.ndarray], several: bool) -> PointCloud | None:

@@ -124,7 +124,7 @@ XML = {
     "no coordinates": (b"<cartesianZ ", b"<cartesianQ ", "neither Cartesian nor spherical"),
     "a bomb of entities": (b"<e57Root", b'<!DOCTYPE a [<!ENTITY b "b">]><e57Root', "defines entities"),
     "no XML": (b"</e57Root>", b"</e57Boot>", "XML part is damaged"),
-    "a quaternion of nothing": (b'<w type="Float">1</w>', b'<w type="Float">0</w>', "quaternion of length 0"),
+    "a quaternion of nothing": (b'<w type="Float">1</w>', b'<w type="Float">0</w>', "quaternion of its scan 0 must be finite and not zero"),
     "a place that is no number": (b'<w type="Float">1</w>', b'<w type="Float">nan</w>', "number nan"),
 }
 

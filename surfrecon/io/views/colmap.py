@@ -17,6 +17,7 @@ import numpy as np
 
 from surfrecon.conventions import WORLD_TO_CAMERA
 from surfrecon.errors import InputError
+from surfrecon.io.rotations import rotation
 from surfrecon.io.views.folders import image_beside, in_order
 from surfrecon.io.views.lenses import Lens
 from surfrecon.io.views.matrices import numbers
@@ -121,23 +122,9 @@ def _shot(image: Registered, cameras: dict[int, Camera], roots: list[Path]) -> S
     camera = cameras.get(image.camera)
     if camera is None:
         raise InputError(f"the image {image.name} was taken by camera {image.camera}, which the model lacks")
-    pose = np.column_stack([_rotation(image.quaternion, image.name), image.translation])
+    pose = np.column_stack([rotation(image.quaternion, image.name), image.translation])
     intrinsics = camera.intrinsics()
     return Shot(image_beside(roots, image.name), intrinsics, rigid(pose, image.name), lens=camera.lens(), size=camera.size)
-
-
-def _rotation(quaternion: np.ndarray, whose: str) -> np.ndarray:
-    length = np.linalg.norm(quaternion)
-    if not (np.isfinite(length) and length > 0):
-        raise InputError(f"the quaternion of {whose} must be finite and not zero, got {quaternion.tolist()}")
-    w, x, y, z = quaternion / length
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
 
 
 def _camera(file: Path, model: str, width: int, height: int, parameters: np.ndarray) -> Camera:
