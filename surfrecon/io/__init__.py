@@ -75,16 +75,9 @@ def read_scan(path: Path | str, selection: Selection | None = None) -> PointClou
         ResourceError: it doesn't fit in memory. MissingDependencyError: its kind needs a package that isn't installed.
     """
     path, selection = Path(path), selection or Selection()
-    if path.suffix.lower() in SELECTIVE_READERS:
-        cloud = _read(path, SELECTIVE_READERS, "scan", selection)
-    elif path.suffix.lower() in SCAN_READERS:
-        cloud = _read(path, SCAN_READERS, "scan")
-    else:
-        mesh = _read(path, SCAN_READERS | MESH_READERS, "scan")
-        carried = {name: getattr(mesh, name) for name in ("normals", "colors", "scalars", "crs", "unit")}
-        cloud = PointCloud(mesh.vertices, **carried)
+    cloud = _unthinned(path, selection)
     with _one_sentence(path, "scan"):
-        return selected(cloud, selection)
+        return selected(cloud, Selection(voxel=selection.voxel))
 
 
 def read_scans(paths: Sequence[Path | str], selection: Selection | None = None) -> PointCloud:
@@ -99,7 +92,7 @@ def read_scans(paths: Sequence[Path | str], selection: Selection | None = None) 
     clouds: dict[str, PointCloud] = {}
     for path in paths:
         try:
-            clouds[str(path)] = read_scan(path, replace(selection, voxel=None))
+            clouds[str(path)] = _unthinned(Path(path), selection)
         except NothingSelectedError as error:
             if len(paths) == 1:
                 raise
@@ -108,6 +101,20 @@ def read_scans(paths: Sequence[Path | str], selection: Selection | None = None) 
         raise NothingSelectedError(f"none of the {len(paths)} files holds a selected point: widen the crop, or choose other classes")
     _tell_differences(clouds)
     return selected(merge([*clouds.values()]), Selection(voxel=selection.voxel))
+
+
+def _unthinned(path: Path, selection: Selection) -> PointCloud:
+    """The selected points of a file; how fine its voxels are only tells readers what they may leave out."""
+    if path.suffix.lower() in SELECTIVE_READERS:
+        cloud = _read(path, SELECTIVE_READERS, "scan", selection)
+    elif path.suffix.lower() in SCAN_READERS:
+        cloud = _read(path, SCAN_READERS, "scan")
+    else:
+        mesh = _read(path, SCAN_READERS | MESH_READERS, "scan")
+        carried = {name: getattr(mesh, name) for name in ("normals", "colors", "scalars", "crs", "unit")}
+        cloud = PointCloud(mesh.vertices, **carried)
+    with _one_sentence(path, "scan"):
+        return selected(cloud, replace(selection, voxel=None))
 
 
 def _tell_differences(clouds: Mapping[str, PointCloud]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from surfrecon.errors import InputError
 from surfrecon.geometry import PointCloud
 from surfrecon.io import attributes
+from surfrecon.io.copc import unwanted
 from surfrecon.io.las_header import Header, read_header
 from surfrecon.selection import CLASS, NothingSelectedError, Selection
 
@@ -33,8 +34,8 @@ def read_scan(path: Path, selection: Selection | None = None) -> PointCloud:
     """World coordinates, RGB, and every dimension that isn't zero throughout (intensity, classification, extra bytes ...) as scalars.
 
     Args:
-        selection: points outside of its crop and of other classes are dropped as they come, which takes less memory; its voxels are left
-            to the caller.
+        selection: points outside of its crop and of other classes are dropped as they come, which takes less memory, and chunks of COPC
+            files that hold nothing else aren't read; means over its voxels are left to the caller.
     """
     import laspy
 
@@ -42,15 +43,20 @@ def read_scan(path: Path, selection: Selection | None = None) -> PointCloud:
     with open(path, "rb") as file:
         header = read_header(file, size)
         file.seek(0)
+        selection, passed_over = selection or Selection(), []
         with laspy.open(file, closefd=False, laz_backend=laspy.LazBackend.Lazrs, read_evlrs=False) as reader:
-            batches = _decoded(file, header, size) if header.chunked else (chunk.array for chunk in reader.chunk_iterator(BATCH))
-            columns, found, classes = _columns(batches, header.points, reader.header, selection or Selection())
+            skipped = unwanted(file, size, selection) if header.chunked and header.variable_chunks else set()
+            plain = (chunk.array for chunk in reader.chunk_iterator(BATCH))
+            batches = _decoded(file, header, size, skipped, passed_over) if header.chunked else plain
+            columns, found, classes = _columns(batches, header.points, reader.header, selection)
             span = " to ".join(str(corner.round(3).tolist()) for corner in (reader.header.mins, reader.header.maxs))
-    if found != header.points:
+    if found + sum(passed_over) != header.points:
         raise InputError(f"its header promises {header.points} points, but it holds {found}: it was cut short")
+    if passed_over:
+        log.info("%s: %d of its %d points were not read, as its octree tells", path.name, sum(passed_over), header.points)
     if not len(columns["points"]):
         there = f"they span {span}" + (f" and are of class {', '.join(map(str, classes))}" if selection.classes is not None else "")
-        raise NothingSelectedError(f"none of its {found} points is {_wanted(selection)}: {there}")
+        raise NothingSelectedError(f"none of its {header.points} points is {_wanted(selection)}: {there}")
     points = columns.pop("points")
     parts = attributes.from_columns(columns)
     return attributes.scan(path, **parts | {"points": points}, crs=header.crs)
@@ -62,29 +68,49 @@ def _wanted(selection: Selection) -> str:
     return " and ".join(words)
 
 
-def _decoded(file: BinaryIO, header: Header, size: int) -> Iterator[np.ndarray]:
+def _decoded(file: BinaryIO, header: Header, size: int, skipped: set[int], passed_over: list[int]) -> Iterator[np.ndarray]:
     """The bytes (N, point size) of points, some chunks at a time.
 
     lazrs decodes chunks on all processors at once, and believes their table: it is held against the file first.
+
+    Args:
+        skipped: bytes of the file at which chunks begin that are not wanted; how many points each has goes to `passed_over`.
     """
     import lazrs
 
     file.seek(header.start)
-    table = lazrs.read_chunk_table(file, lazrs.LazVlr(header.laszip))
+    table = [chunk for chunk in lazrs.read_chunk_table(file, lazrs.LazVlr(header.laszip)) if any(chunk)]
     counts, sizes = [count for count, _ in table], [length for _, length in table]
     if table and not header.variable_chunks:
         counts[-1] -= sum(counts) - header.points  # the last one is not full
     if sum(counts) != header.points or min(counts, default=1) < 1 or sum(sizes) > size - header.start - 8:
         raise InputError(f"its table of chunks holds {sum(counts)} points in {sum(sizes)} bytes, which does not fit: it is damaged")
-    file.seek(header.start + 8)
-    first, ends = 0, list(accumulate(counts))
-    while first < len(counts):
-        last = next((i + 1 for i in range(first, len(counts)) if ends[i] - ends[first] + counts[first] >= BATCH), len(counts))
-        data = file.read(sum(sizes[first:last]))
-        rows = np.empty((sum(counts[first:last]), header.point_size), np.uint8)
-        lazrs.decompress_points_with_chunk_table(data, header.laszip, rows.reshape(-1), list(zip(counts, sizes))[first:last])
+    starts = list(accumulate(sizes, initial=header.start + 8))[:-1]
+    chunks = [chunk for chunk in zip(starts, counts, sizes) if chunk[0] not in skipped]
+    passed_over += [count for start, count in zip(starts, counts) if start in skipped]
+    first, ends = 0, list(accumulate(count for _, count, _ in chunks))
+    while first < len(chunks):
+        done = ends[first] - chunks[first][1]
+        last = next((i + 1 for i in range(first, len(chunks)) if ends[i] - done >= BATCH), len(chunks))
+        part = chunks[first:last]
+        rows = np.empty((ends[last - 1] - done, header.point_size), np.uint8)
+        table = [(count, length) for _, count, length in part]
+        lazrs.decompress_points_with_chunk_table(_bytes(file, part), header.laszip, rows.reshape(-1), table)
         yield rows
         first = last
+
+
+def _bytes(file: BinaryIO, chunks: list[tuple[int, int, int]]) -> bytes:
+    """The compressed bytes of chunks (start, points, length), one after the other."""
+    start, _, length = chunks[-1]
+    if start + length - chunks[0][0] == sum(length for *_, length in chunks):  # nothing lies between them
+        file.seek(chunks[0][0])
+        return file.read(start + length - chunks[0][0])
+    parts = []
+    for start, _, length in chunks:
+        file.seek(start)
+        parts.append(file.read(length))
+    return b"".join(parts)
 
 
 def _columns(batches: Iterator[np.ndarray], points: int, header: laspy.LasHeader, selection: Selection) -> tuple[dict, int, list[int]]:

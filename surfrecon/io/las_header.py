@@ -144,6 +144,8 @@ def _check_laszip(file: BinaryIO, start: int, size: int, record: bytes, points: 
     if all(layered):
         layers, at = sum(width if kind == EXTRA_BYTES else LAYERS[kind] for kind, width in items), start + 8
         for _ in range(chunks):  # one point, the number of points, the size of each layer, the layers
+            if at == table:  # some writers end with a chunk of nothing
+                break
             file.seek(at + point_size)
             count, *sizes = np.frombuffer(_exactly(file, 4 * (1 + layers)), "<u4").tolist()
             points -= count
