@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from surfrecon.errors import InputError, MissingDependencyError, ResourceError, SurfreconError
     from surfrecon.extract import marching_cubes
     from surfrecon.geometry import Mesh, PointCloud, Similarity, TexturedMesh, merge
-    from surfrecon.io import read_mesh, read_scan, read_views, write_mesh, write_scan, write_textured
+    from surfrecon.io import read_mesh, read_scan, read_scans, read_views, write_mesh, write_scan, write_textured
     from surfrecon.io.exchange import from_open3d, from_trimesh, to_open3d, to_trimesh
     from surfrecon.metrics import compare
     from surfrecon.reconstruction import Reconstruction, estimate, reconstruct
     from surfrecon.repair import inspect
     from surfrecon.run import Run, Step, Stop
+    from surfrecon.selection import Selection
 
 __all__ = [
     "InputError",
@@ -28,6 +29,7 @@ __all__ = [
     "Reconstruction",
     "ResourceError",
     "Run",
+    "Selection",
     "Similarity",
     "Step",
     "Stop",
@@ -42,6 +44,7 @@ __all__ = [
     "merge",
     "read_mesh",
     "read_scan",
+    "read_scans",
     "read_views",
     "reconstruct",
     "to_open3d",
@@ -55,12 +58,13 @@ _HOMES = {
     "errors": ("InputError", "MissingDependencyError", "ResourceError", "SurfreconError"),
     "extract": ("marching_cubes",),
     "geometry": ("Mesh", "PointCloud", "Similarity", "TexturedMesh", "merge"),
-    "io": ("read_mesh", "read_scan", "read_views", "write_mesh", "write_scan", "write_textured"),
+    "io": ("read_mesh", "read_scan", "read_scans", "read_views", "write_mesh", "write_scan", "write_textured"),
     "io.exchange": ("from_open3d", "from_trimesh", "to_open3d", "to_trimesh"),
     "metrics": ("compare",),
     "reconstruction": ("Reconstruction", "estimate", "reconstruct"),
     "repair": ("inspect",),
     "run": ("Run", "Step", "Stop"),
+    "selection": ("Selection",),
 }
 
 
