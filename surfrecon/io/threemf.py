@@ -29,6 +29,7 @@ from surfrecon.io.rounding import localized
 log = logging.getLogger("surfrecon")
 
 CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
+VERTEX, TRIANGLE = f"{CORE}}}vertex", f"{CORE}}}triangle"  # the names as expat gives them
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 OWN = "urn:surfrecon"  # namespace of our metadata
 MODEL = "3D/3dmodel.model"
@@ -126,12 +127,11 @@ class _Document:
         self._objects: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         self._object, self._points, self._corners = "", array("d"), array("q")
         self._stored = self._made = 0
-        self._text: list[str] | None = None
+        self._text: list[str] = []
 
     def parse(self, file) -> None:
-        parser = expat.ParserCreate(namespace_separator="}")
-        parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = self._start, self._end, self._said
-        parser.StartDoctypeDeclHandler = self._refuse
+        parser = self._parser = expat.ParserCreate(namespace_separator="}")
+        parser.StartElementHandler, parser.StartDoctypeDeclHandler = self._start, self._refuse
         try:
             while data := file.read(PART):
                 parser.Parse(data)
@@ -143,42 +143,46 @@ class _Document:
         raise InputError("its model part declares a document type, which 3MF has none of: it is damaged")
 
     def _start(self, name: str, values: dict[str, str]) -> None:
+        if name == TRIANGLE:
+            self._corners.extend((int(values["v1"]), int(values["v2"]), int(values["v3"])))
+            return
+        if name == VERTEX:
+            self._points.extend((float(values["x"]), float(values["y"]), float(values["z"])))
+            return
         space, _, name = name.rpartition("}")
         if space != CORE:
             return
-        if name == "vertex":
-            self._points.extend((float(values["x"]), float(values["y"]), float(values["z"])))
-        elif name == "triangle":
-            self._corners.extend((int(values["v1"]), int(values["v2"]), int(values["v3"])))
-        elif name == "model":
+        if name == "model":
             self.unit = values.get("unit", self.unit)[:40]
         elif name == "object":
+            self._end_of_object()
             self._object, self._points, self._corners = values["id"], array("d"), array("q")
             self._objects[self._object] = []
         elif name == "component":
             self._objects[self._object] += self._placed(values)
+        elif name == "build":
+            self._end_of_object()
         elif name == "item":
             self.placed += self._placed(values)
         elif name == "metadata" and values.get("name", "").endswith(":crs"):
-            self._text = []
+            # Heard of in here only: being called for the end of each vertex and the line behind it would take twice the time.
+            self._parser.CharacterDataHandler, self._parser.EndElementHandler = self._text.append, self._end_of_text
 
-    def _said(self, text: str) -> None:
-        if self._text is not None:
-            self._text.append(text)
+    def _end_of_text(self, _: str) -> None:
+        self._parser.CharacterDataHandler = self._parser.EndElementHandler = None
+        try:
+            self.crs = str(json.loads("".join(self._text)))
+        except ValueError:
+            self.crs = "".join(self._text)
 
-    def _end(self, name: str) -> None:
-        if name == f"{CORE}}}object" and len(self._corners):
+    def _end_of_object(self) -> None:
+        if len(self._corners):
             points, faces = (np.array(values).reshape(-1, 3) for values in (self._points, self._corners))
             if faces.min() < 0 or faces.max() >= len(points) or not np.isfinite(points).all():
                 raise InputError(f"its object {self._object[:20]} names vertices that aren't there or places that are no numbers")
             self._objects[self._object].append((points, faces))
             self._stored += len(faces)
-        elif name == f"{CORE}}}metadata" and self._text is not None:
-            try:
-                self.crs = str(json.loads("".join(self._text)))
-            except ValueError:
-                self.crs = "".join(self._text)
-            self._text = None
+            self._points, self._corners = array("d"), array("q")
 
     def _placed(self, values: dict[str, str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """The parts of an object where a component or a build item puts them."""
