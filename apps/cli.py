@@ -20,6 +20,7 @@ COMMANDS = {
     "images": "turn photographs into a watertight mesh",
     "info": "say what a file holds, and what reconstructing it would take",
     "evaluate": "measure a mesh against the truth",
+    "export": "make a mesh lighter, smoother or closed, for graphics tools",
     "render": "draw a mesh or a scan into a PNG, without a display",
     "train-prior": "teach a network shapes, for --method convonet",
     "doctor": "say what this machine offers and what surfrecon makes of it",

@@ -16,17 +16,14 @@ from scipy.ndimage import distance_transform_edt
 
 from surfrecon.appearance import appearance, colored_by
 from surfrecon.atlas import Texels, filling, texels, unwrapped
+from surfrecon.decimation import LEAST_FACES, decimated
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, TexturedMesh
-from surfrecon.repair import inspect
 from surfrecon.run import Run
 from surfrecon.views import Views
 from surfrecon.visibility import Visibility
 
-LEAST_FACES = 4  # of a solid
 LEAST_SIDE, USUAL_SIDE, LARGEST_SIDE = 16, 2048, 8192  # texels; larger than usual only where asked for: half a minute and 8 MB a picture
-GENTLER = 5.0  # times as many faces are kept at most where fewer would not stay closed and manifold, unless COARSEST forbids it
-COARSEST = 0.004  # of the longest side: by so much a solid's simplified surface may be off
 SAMPLED = 20_000  # faces whose pixels are counted; more would not change the median
 COARSER = 1.5  # pixels along the side of a texel, from which photographs are scaled down
 BATCH = 1 << 18  # texels at a time
@@ -68,44 +65,6 @@ def textured(mesh: Mesh, views: Views, *, faces: int = 20_000, size: int | None 
         image = _baked(visibility, small, uv, texels(uv, shape), shape, density, run)
     bare = replace(small, colors=None, normals=small.vertex_normals())
     return TexturedMesh(bare, np.clip(uv / shape[::-1], 0, 1), image)
-
-
-def decimated(mesh: Mesh, faces: int) -> Mesh:
-    """The mesh with about so many faces, by edge collapse; a few times as many where fewer would not leave a solid one.
-
-    Source: Garland and Heckbert, Surface simplification using quadric error metrics, 1997 (fast-simplification's method).
-    """
-    import fast_simplification
-
-    if len(mesh.faces) <= faces:
-        return mesh
-    low, high = mesh.bounds()
-    side = max(float((high - low).max()), np.finfo(float).tiny)
-    local = ((mesh.vertices - low) / side).astype(np.float32)
-    world = lambda points, kept: Mesh(points.astype(float) * side + low, kept, crs=mesh.crs)
-    before = inspect(mesh)
-    fewer = world(*fast_simplification.simplify(local, mesh.faces.astype(np.int32), target_count=int(faces)))
-    after = inspect(fewer)
-    if len(fewer.faces) and (not before.solid or (after.solid and after.genus == before.genus)):
-        return fewer
-    fewer = world(*_collapsed(local, mesh.faces, GENTLER * faces))
-    return fewer if inspect(fewer).solid else mesh
-
-
-def _collapsed(points: np.ndarray, faces: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points and faces of a solid in the unit box that is moved by at most COARSEST, by collapses that never tear or pinch it.
-
-    The tolerance grows until there are at most so many faces.
-    """
-    import manifold3d
-
-    solid = manifold3d.Manifold(manifold3d.Mesh(points, faces.astype(np.uint32)))
-    tolerance = 0.5 / np.sqrt(len(faces))  # a fraction of an edge
-    while solid.num_tri() > most and tolerance <= COARSEST:
-        solid = solid.simplify(tolerance)
-        tolerance *= np.sqrt(2)
-    mesh = solid.to_mesh()
-    return mesh.vert_properties[:, :3], mesh.tri_verts.astype(np.int64)
 
 
 def _density(visibility: Visibility) -> float:

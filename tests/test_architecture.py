@@ -50,7 +50,11 @@ ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "visibility": {"views", "pictures", *FOUNDATION},
     "appearance": {"views", "visibility", *FOUNDATION},
     "atlas": {"geometry"},
-    "texture": {"views", "visibility", "appearance", "atlas", "repair", *FOUNDATION},
+    "texture": {"views", "visibility", "appearance", "atlas", "decimation", *FOUNDATION},
+    "decimation": {"metrics", "repair", *FOUNDATION},
+    "smoothing": {"geometry"},
+    "holes": {"repair", "geometry"},
+    "section": {"geometry"},
     "ops": {"errors"},
     "shape_set": {"io", "geometry", "errors"},  # of io the files of arrays only
     "networks": {"shape_set", "io", *FOUNDATION},

@@ -15,7 +15,7 @@ from surfrecon.geometry import Mesh, Similarity, TexturedMesh
 from surfrecon.io import read_mesh, read_views
 from surfrecon.pictures import Scene
 from surfrecon.repair import inspect
-from surfrecon.texture import decimated, textured
+from surfrecon.texture import textured
 from surfrecon.views import Views
 from surfrecon.visibility import bilinear
 
@@ -99,28 +99,6 @@ def test_the_size_is_kept_and_coarse_texels_are_means(layout):
         assert max(item.image.shape) <= size
         errors[size] = np.abs(colors - waves(where)).mean()
     assert errors[110] < 0.8 * errors[400]
-
-
-def test_decimation_keeps_a_solid_solid_and_its_volume():
-    item = decimated(sphere(), 800)
-    assert inspect(item).solid and 700 <= len(item.faces) <= 800
-    assert item.volume() == pytest.approx(4 / 3 * np.pi, rel=0.02)
-    assert decimated(sphere(3), 5000) is sphere(3)
-
-
-def test_where_few_faces_would_tear_a_solid_more_are_kept(monkeypatch):
-    import fast_simplification
-
-    honest = fast_simplification.simplify
-
-    def tearing(points, faces, target_count):
-        points, kept = honest(points, faces, target_count=target_count)
-        return points, kept[:-1]
-
-    monkeypatch.setattr(fast_simplification, "simplify", tearing)
-    item = decimated(sphere(6), 2000)
-    assert inspect(item).solid and len(item.faces) <= 10_000
-    assert item.volume() == pytest.approx(4 / 3 * np.pi, rel=0.02)
 
 
 def test_far_from_the_origin_the_same_picture():
