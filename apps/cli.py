@@ -21,6 +21,7 @@ COMMANDS = {
     "info": "say what a file holds, and what reconstructing it would take",
     "evaluate": "measure a mesh against the truth",
     "export": "make a mesh lighter, smoother or closed, for graphics tools",
+    "view": "show scans and meshes in a window",
     "render": "draw a mesh or a scan into a PNG, without a display",
     "train-prior": "teach a network shapes, for --method convonet",
     "doctor": "say what this machine offers and what surfrecon makes of it",

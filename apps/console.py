@@ -111,7 +111,8 @@ class Progress:
     middle of a library's threaded search would free arrays that its threads still write to (seen as a segmentation fault).
     """
 
-    def __init__(self):
+    def __init__(self, watch: Callable[[Step], None] | None = None):
+        self.watch = watch
         self.bar, self.task, self.stage = None, None, None
         self.said = self.started = time.monotonic()
 
@@ -144,6 +145,8 @@ class Progress:
             done = f" {step.done}/{step.total}" if step.total else ""
             log.info("%s%s%s, %.0f s so far", step.stage, done, f", {facts}" if facts else "", self.said - self.started)
         self.stage = step.stage
+        if self.watch:
+            self.watch(step)
         _raise_if_caught()
 
 

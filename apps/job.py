@@ -18,7 +18,7 @@ from surfrecon.settings import Choices
 
 if TYPE_CHECKING:
     from surfrecon.reconstruction import Reconstruction
-    from surfrecon.run import Run
+    from surfrecon.run import Run, Step
     from surfrecon.views import Scan
 
 log = logging.getLogger("surfrecon")
@@ -74,6 +74,7 @@ class Job:
         facts: of the scan, for the report.
         write: a result's mesh into a file.
         more: what else the report says of a result, its files written into the run's folder: given result, run and folder.
+        watch: called with each step of the run, besides the progress that is shown.
         prefer: the method that suits a scan better than `method`, where the user leaves the choice; None keeps to that.
     """
 
@@ -84,6 +85,7 @@ class Job:
     write: Callable[[Reconstruction, Path, Run], None]
     more: Callable[[Reconstruction, Run, Path], dict[str, Any]] = lambda result, run, folder: {}
     prefer: Callable[[Scan, Run], str] | None = None
+    watch: Callable[[Step], None] | None = None
 
 
 def add_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> argparse._ArgumentGroup:
@@ -146,7 +148,7 @@ def done(job: Job, options: argparse.Namespace, before: Reconstruction | None = 
     output = Output(options.output)
     method, choices = _checked(job, options, output)
     device, passed_over = chosen_device(options.device)
-    with Progress() as progress:
+    with Progress(job.watch) as progress:
         run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress, choices.budget, started, options.resume)
         with _heard(run.warnings, logging.WARNING):  # those of readers and writers; the run's own are there when they reach the log
             if passed_over:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from surfrecon.apps import job, points
 if TYPE_CHECKING:
     from surfrecon.geometry import PointCloud
     from surfrecon.reconstruction import Reconstruction
-    from surfrecon.run import Run
+    from surfrecon.run import Run, Step
 
 EXAMPLES = """
 PROG scan.ply -o mesh.ply
@@ -32,12 +34,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scans", nargs="+", type=Path, metavar="IN", help=where)
     points.add_options(parser)
     job.add_options(parser, METHODS)
+    parser.add_argument("--view", action="store_true", help="show the surface so far in a window; needs pip's surfrecon[open3d]")
 
 
 def run(options: argparse.Namespace) -> None:
     from surfrecon.apps.info import scan_facts
 
     points.selection(options)  # what can't be is refused before the work begins
+
+    def shown(options: argparse.Namespace) -> AbstractContextManager[Callable[[Step], None] | None]:
+        if not options.view or options.dry_run:
+            return nullcontext()
+        from surfrecon.apps.preview import Preview
+
+        return Preview()
 
     def read(run: Run) -> PointCloud:
         return points.read(options.scans, options, run)
@@ -55,4 +65,5 @@ def run(options: argparse.Namespace) -> None:
 
         return preferred_method(scan, run)
 
-    job.work(job.Job(options.scans, METHODS[0], read, facts, write, prefer=prefer), options)
+    with shown(options) as watch:
+        job.work(job.Job(options.scans, METHODS[0], read, facts, write, prefer=prefer, watch=watch), options)
