@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surfrecon.apps import job, points
+from surfrecon.errors import InputError
 
 if TYPE_CHECKING:
     from surfrecon.geometry import PointCloud
@@ -50,7 +51,14 @@ def run(options: argparse.Namespace) -> None:
         return Preview()
 
     def read(run: Run) -> PointCloud:
-        return points.read(options.scans, options, run)
+        from surfrecon.geometry import check_extent
+
+        cloud = points.read(options.scans, options, run)
+        try:
+            check_extent(cloud)
+        except InputError as error:
+            raise InputError(f"{', '.join(map(str, options.scans))}: {error}") from None
+        return cloud
 
     def facts(scan: PointCloud) -> dict[str, Any]:
         return scan_facts(scan) | points.facts(options)

@@ -22,6 +22,9 @@ SPACING_NEIGHBOURS = 8
 ROTATION_TOLERANCE = 1e-6  # of R^T R: matrices from float32 pass
 SPACING_SAMPLE = 20_000  # points whose neighbours are looked up; more would not change the median
 UNITS = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937}  # metres
+LEAST_POINTS = 4  # that bound a body
+THINNEST = 1e-6  # of the points' widest spread: the second widest below it is rounding, and they lie on a line
+EXTENTS = (1e-30, 1e30)  # of a scan's sides, and at most of its coordinates: what float32 still holds with squares to spare
 HASH_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)  # odd, with bits all over: neighbours on a lattice part
 
 
@@ -280,6 +283,27 @@ def merge(clouds: Sequence[PointCloud]) -> PointCloud:
         crs=next(iter(systems), None),
         unit=next(iter(units), None),
     )
+
+
+def check_extent(cloud: PointCloud) -> None:
+    """Refuse points that no surface can be told from.
+
+    Raises:
+        InputError: they are at fewer than four places, or on a line, or are too far out or close together for numbers.
+    """
+    if not len(cloud):
+        raise InputError("the scan holds no points")
+    far, side = float(np.abs(cloud.points).max()), float(np.ptp(cloud.points, axis=0).max())
+    if far > EXTENTS[1]:
+        raise InputError(f"its coordinates reach {far:.3g}: more than {EXTENTS[1]:g} can't be computed with, take another unit")
+    if side < max(EXTENTS[0], 64 * np.finfo(float).eps * far):
+        raise InputError(f"all its points lie at one place, {cloud.points[0].tolist()}: a surface needs points that differ")
+    if len(cloud) < SPACING_SAMPLE and (count := len(cloud.distinct())) < LEAST_POINTS:
+        raise InputError(f"its points lie at {count} places: a surface needs {LEAST_POINTS} or more")
+    offsets = (cloud.points - cloud.points.mean(axis=0)) / side
+    spreads = np.sqrt(np.maximum(np.linalg.eigvalsh(offsets.T @ offsets), 0))
+    if spreads[1] < THINNEST * spreads[2]:
+        raise InputError("all its points lie on one line: a surface needs points beside it")
 
 
 @dataclass(frozen=True, eq=False)

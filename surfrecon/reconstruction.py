@@ -16,7 +16,7 @@ from surfrecon.checkpoints import Checkpoints, remembered
 from surfrecon.errors import InputError
 from surfrecon.extract import marching_cubes
 from surfrecon.fields import Field
-from surfrecon.geometry import Mesh, PointCloud, Similarity, directions_around
+from surfrecon.geometry import Mesh, PointCloud, Similarity, check_extent, directions_around
 from surfrecon.handles import without_small_handles
 from surfrecon.local_surfaces import local_surfaces
 from surfrecon.methods import METHODS, fitted, given, method_class, methods_for, stages
@@ -114,6 +114,8 @@ def reconstruct(
     """
     run = run or Run()
     scan = PointCloud(scan) if isinstance(scan, np.ndarray) else scan
+    if isinstance(scan, PointCloud):
+        check_extent(scan)
     if method == "auto" and isinstance(scan, PointCloud):
         method = preferred_method(scan, run)
     name, method = named(method, scan)

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from surfrecon.errors import InputError
-from surfrecon.geometry import UNIT_HALF_SIDE, Mesh, PointCloud, Similarity, _hashes, merge, object_bounds
+from surfrecon.geometry import UNIT_HALF_SIDE, Mesh, PointCloud, Similarity, _hashes, check_extent, merge, object_bounds
 
 UTM = np.array([8e5, 5.8e6, 300.0])
 ULP = np.spacing(UTM.max())  # of a float64 in UTM: 1e-9 m
@@ -194,6 +194,29 @@ def test_object_bounds_keep_a_thin_part_that_sticks_out():
 def test_fit_refuses_scans_without_extent(points):
     with pytest.raises(InputError, match=r"holds no points|lie at one place"):
         Similarity.fit(PointCloud(points))
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        (np.zeros((9, 3)), "at one place"),
+        (np.full((9, 3), 5.8e6) + np.arange(9)[:, None] * 1e-8, "at one place"),
+        (1e-31 * np.eye(4, 3), "at one place"),
+        (np.eye(3).repeat(5, axis=0), "at 3 places: a surface needs 4"),
+        (np.linspace([8e5, 5.8e6, 0], [8e5 + 1, 5.8e6 + 2, 3], 50), "on one line"),
+        (1e31 * np.eye(4, 3), r"reach 1e\+31"),
+    ],
+    ids=["equal", "rounding", "tiny", "three", "line", "huge"],
+)
+def test_an_extent_that_bounds_nothing_is_refused_with_its_reason(points, said):
+    with pytest.raises(InputError, match=said):
+        check_extent(PointCloud(points))
+
+
+def test_an_extent_from_a_millionth_to_a_billion_is_enough_and_so_is_a_plane():
+    for scale in (1e-6, 1.0, 1e9):
+        check_extent(PointCloud(scale * cloud(100).points + scale))
+    check_extent(PointCloud(cloud(100).points * [1, 1, 0]))
 
 
 # measures ----------------------------------------------------------------------------------------------------------------------------

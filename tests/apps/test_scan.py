@@ -163,11 +163,14 @@ def test_dry_run_shows_settings_and_estimate_and_writes_nothing(sphere, quick, f
         (b"\x00\x01garbage" * 50, "scan.ply", "scan.ply"),
         (b"", "scan.xyz", "scan.xyz"),
         (b"one two three\n", "scan.xyz", "scan.xyz"),
-        (b"1 2 3\n" * 20, "scan.xyz", "at one place"),
+        (b"1 2 3\n" * 20, "scan.xyz", "scan.xyz: all its points lie at one place"),
+        (b"1 2 3\n4 5 7\n3 2 1\n" * 20, "scan.xyz", "scan.xyz: its points lie at 3 places: a surface needs 4 or more"),
+        (b"0 0 0\n1 2 3\n2 4 6\n3 6 9\n4 8 12\n", "scan.xyz", "scan.xyz: all its points lie on one line"),
+        (b"0 0 0\n1e300 0 0\n0 1e300 0\n0 0 1e300\n", "scan.xyz", "scan.xyz: its coordinates reach 1e+300"),
         (b"1 2 3\n4 5 nan\n" * 20, "scan.xyz", "scan.xyz"),
         (b"hello", "scan.docx", ".docx"),
     ],
-    ids=["missing", "empty", "garbage", "empty-text", "words", "equal", "nan", "suffix"],
+    ids=["missing", "empty", "garbage", "empty-text", "words", "equal", "three", "line", "huge", "nan", "suffix"],
 )
 def test_bad_input_is_refused_by_name_and_nothing_is_written(content, name, said, dry, tmp_path, quick, folder, surfrecon):
     file = tmp_path / name
