@@ -1,22 +1,30 @@
-"""Files in and out: what may be written is settled before the work begins, and all of it appears at once or not at all."""
+"""Files in and out: what may be written, and by whom, is settled before the work begins, and all of it appears at once or not at all."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from surfrecon.errors import InputError
+from surfrecon.errors import InputError, ResourceError
+from surfrecon.io.atomic import FULL
 
 if TYPE_CHECKING:
     from surfrecon.geometry import Mesh, PointCloud
 
 log = logging.getLogger("surfrecon")
+
+LOCK = "lock"  # in a run's folder; what is in it tells people who holds it
+HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # what systems say of a lock that another process holds
+LOCKED_BYTE = 2**30  # Windows lets nobody read what is locked, so that the text must lie elsewhere
+STAGE = ".surfrecon."  # begins the names of hidden folders, in which a result is made
 
 
 def load(path: Path) -> Mesh | PointCloud:
@@ -61,13 +69,96 @@ def check_output(path: Path, *, suffixes: Iterable[str], taken: Iterable[Path], 
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def claimed(folder: Path, output: Path) -> Iterator[bool]:
+    """A run's folder, made if need be, for this process alone; gives whether an earlier run had it and was killed.
+
+    The system holds the lock and drops it with the process, however that ends: a file that stays behind locks nothing. Where the file
+    system knows no locks (some network drives) the folder is taken all the same.
+
+    Args:
+        folder: removed at the end if nothing is in it.
+        output: that the run writes, for the message.
+    Raises:
+        InputError: another run has it, or it can't be written to. ResourceError: the disk is full.
+    """
+    try:
+        file, killed = _locked(folder / LOCK, output)
+    except OSError as error:
+        kind = ResourceError if error.errno in FULL else InputError
+        raise kind(f"{folder} can't be taken for the run's files: {error.strerror or error}") from error
+    with file:
+        try:
+            yield killed
+        finally:
+            with suppress(OSError):
+                if os.name == "nt":
+                    file.close()  # or it can't be removed
+                (folder / LOCK).unlink()
+            with suppress(OSError):
+                folder.rmdir()  # if it is empty
+
+
+def _locked(path: Path, output: Path) -> tuple[BinaryIO, bool]:
+    """The file of a lock that is ours until it is closed, and whether it was there before."""
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        killed = path.exists()
+        try:
+            file = open(path, "a+b")
+        except FileNotFoundError:  # whoever had it has just removed the folder
+            continue
+        try:
+            if not _lock(file):
+                file.seek(0)
+                who = f" (process {text})" if (text := file.read(100).decode(errors="replace").strip()) else ""
+                raise InputError(f"another run is writing {output}{who}; wait for its end, or name another file with -o")
+            if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno())):
+                with suppress(OSError):
+                    file.truncate(0)
+                    file.write(b"%d" % os.getpid())
+                    file.flush()
+                return file, killed
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # of a run that has ended in between
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Lock an open file; whether it is ours now."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        log.debug("%s can't be locked: %s", file.name, error)
+    return True
+
+
+@contextmanager
+def staged(folder: Path, name: str | None = None) -> Iterator[Path]:
     """A hidden folder beside the target, whose files move to `folder` when the block ends well; nothing is left of it when it doesn't.
 
     Files in subfolders move first, then the others by name, so that who sees the last of them may rely on the rest. What the log says of a
     staged file names its final place.
+
+    Args:
+        name: of a result that this process has claimed: what a killed run has left of the same one is removed.
     """
-    stage = Path(tempfile.mkdtemp(prefix=".surfrecon.", dir=folder))
+    prefix = STAGE
+    if name is not None:
+        prefix += f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}."  # names of files may be as long as names may be
+        for left in [path for path in folder.iterdir() if path.name.startswith(prefix)]:
+            shutil.rmtree(left, ignore_errors=True)
+    stage = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
 
     def renamed(record: logging.LogRecord) -> bool:
         record.msg, record.args = record.getMessage().replace(str(stage), str(folder)), ()

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,11 @@ class Output:
     @property
     def settings(self) -> Path:
         return self.folder / "settings.toml"
+
+    @property
+    def taken(self) -> tuple[Path, ...]:
+        """What must not be there yet."""
+        return self.mesh, self.sheet, self.report
 
     def unfinished(self) -> bool:
         """Whether an interrupted run has left checkpoints."""
@@ -139,20 +144,36 @@ def done(job: Job, options: argparse.Namespace, before: Reconstruction | None = 
     Args:
         before: what the frame before came to, if this is the next one of a sequence.
     """
-    started = time.perf_counter()
+    from surfrecon.apps.files import claimed
 
+    started, output = time.perf_counter(), Output(options.output)
+    _check_output(options, output)
+    with nullcontext(False) if options.dry_run else claimed(output.folder, output.mesh) as killed:
+        _check_output(options, output)  # again: another run may have ended before this one had claimed its place
+        if output.unfinished() and not (options.resume or options.overwrite):
+            left = f"{output.folder} holds checkpoints of an interrupted run"
+            raise InputError(f"{left}; add --resume to continue it, or --overwrite to start again")
+        return _done(job, options, output, killed, started, before)
+
+
+def _done(
+    job: Job, options: argparse.Namespace, output: Output, killed: bool, started: float, before: Reconstruction | None
+) -> tuple[dict[str, Any], Reconstruction | None]:
+    """The same, in a folder that is ours; whether an earlier run was killed there."""
     from surfrecon.apps.console import Progress
     from surfrecon.apps.machine import chosen_device
     from surfrecon.run import Run
 
-    output = Output(options.output)
     method, choices = _checked(job, options, output)
     device, passed_over = chosen_device(options.device)
     with Progress(job.watch) as progress:
-        run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress, choices.budget, started, options.resume)
+        resume = options.resume and (output.unfinished() or not killed)
+        run = Run(device, choices.seed, options.threads, options.backend, output.folder, progress, choices.budget, started, resume)
         with _heard(run.warnings, logging.WARNING):  # those of readers and writers; the run's own are there when they reach the log
             if passed_over:
                 run.warn(passed_over)
+            if options.resume and not resume:
+                run.warn("the run was killed before its first checkpoint: it starts again")
             with run.stage("read"), _heard(run.kept.setdefault("remarks", []), logging.INFO):
                 scan = job.read(run)
             if job.prefer and options.method == "auto" and not options.settings:
@@ -219,25 +240,14 @@ def _heard(sentences: list[str], level: int) -> Iterator[None]:
 
 def _checked(job: Job, options: argparse.Namespace, output: Output) -> tuple[Any, Choices]:
     """Method and choices, after everything that can be refused before the scan is read."""
-    from surfrecon import io, ops
-    from surfrecon.apps.files import check_output
+    from surfrecon import ops
     from surfrecon.settings import read_choices, resolve
 
-    taken = (output.mesh, output.sheet, output.report)
-    # A run to resume may have left the best it had.
-    check_output(output.mesh, suffixes=io.MESH_WRITERS, taken=taken, overwrite=options.overwrite or options.resume)
-    if output.folder.exists() and not output.folder.is_dir():
-        raise InputError(f"{output.folder} is in the way of the run's folder; move it, or name another file with -o")
-    if output.folder.exists() and not os.access(output.folder, os.W_OK | os.X_OK):
-        raise InputError(f"no permission to write into the run's folder {output.folder}; change that, or name another file with -o")
-    if output.unfinished() and not (options.resume or options.overwrite):
-        left = f"{output.folder} holds checkpoints of an interrupted run"
-        raise InputError(f"{left}; add --resume to continue it, or --overwrite to start again")
     inputs = [file.resolve() for file in job.inputs]
     for file, resolved in zip(job.inputs, inputs):
         if inputs.count(resolved) > 1:
             raise InputError(f"{file} is named twice; name each part of the scan once")
-        if resolved in {file.resolve() for file in taken}:
+        if resolved in {file.resolve() for file in output.taken}:
             raise InputError(f"{file} would be overwritten by the result; name another file with -o")
     given = read_choices(options.settings) if options.settings else Choices()
     method = resolve(options.method, preset=options.preset, file=options.settings, default=job.method)
@@ -254,6 +264,19 @@ def _checked(job: Job, options: argparse.Namespace, output: Output) -> tuple[Any
         seed=first(options.seed, given.seed, 0),
         budget=first(options.budget, given.budget),
     )
+
+
+def _check_output(options: argparse.Namespace, output: Output) -> None:
+    """Refuse outputs that can't be written, or are there already."""
+    from surfrecon import io
+    from surfrecon.apps.files import check_output
+
+    # A run to resume may have left the best it had.
+    check_output(output.mesh, suffixes=io.MESH_WRITERS, taken=output.taken, overwrite=options.overwrite or options.resume)
+    if output.folder.exists() and not output.folder.is_dir():
+        raise InputError(f"{output.folder} is in the way of the run's folder; move it, or name another file with -o")
+    if output.folder.exists() and not os.access(output.folder, os.W_OK | os.X_OK):
+        raise InputError(f"no permission to write into the run's folder {output.folder}; change that, or name another file with -o")
 
 
 def _preferred(job: Job, scan: Scan, method: Any, preset: str | None, run: Run) -> Any:
@@ -318,7 +341,7 @@ def _reconstruct(
     if result.sheet is not None and sheet is None:
         run.warn("no part of the surface lies near the scan, so there is no open surface to write")
     files = [output.mesh, *([output.sheet] if sheet else [])]
-    with staged(output.mesh.parent) as folder:
+    with staged(output.mesh.parent, output.mesh.name) as folder:
         stage = Output(folder / output.mesh.name)
         with run.stage("write"):
             job.write(result, stage.mesh, run)

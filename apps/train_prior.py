@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     shapes = ShapeSet.read(*options.shapes)
     unseen = ShapeSet.read(options.validation) if options.validation else None
     lessons = Lessons(options.batch, options.places, options.rate, options.steps, options.margin)
-    with Processes() as processes, Progress() as progress:
+    with Processes() as processes, _claimed(options, processes.rank), Progress() as progress:
         device = processes.device(chosen_device(options.device)[0])
         follows = processes.rank > 0
         told = None if follows else progress
@@ -85,6 +86,13 @@ def run(options: argparse.Namespace) -> None:
     if not follows:
         report = {"file": str(options.output), "parameters": sum(p.numel() for p in network.parameters())} | facts | found
         print_json(report) if options.json else print_lines([f"{key}: {value}" for key, value in report.items()])
+
+
+def _claimed(options: argparse.Namespace, rank: int) -> AbstractContextManager:
+    """The folder beside the weights for this run alone, of whose processes the first takes it."""
+    from surfrecon.apps.files import claimed
+
+    return nullcontext() if rank else claimed(_folder(options), options.output)
 
 
 def _folder(options: argparse.Namespace) -> Path:

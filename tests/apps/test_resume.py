@@ -77,7 +77,8 @@ def interrupted(sphere, options, folder, surfrecon, monkeypatch):
 def test_a_run_that_was_killed_resumes_to_the_same_bytes_and_leaves_no_checkpoint(sphere, options, whole, folder, surfrecon):
     command = [sys.executable, "-c", KILLED, "scan", str(sphere.file), "-o", str(folder / "mesh.ply"), *options]
     assert subprocess.run(command, capture_output=True, text=True).returncode == -signal.SIGKILL
-    assert names(folder) == [f"mesh.run/checkpoints/{name}" for name in ("2.json", "2.safetensors", "3.json", "3.safetensors")]
+    left = [f"mesh.run/checkpoints/{name}" for name in ("2.json", "2.safetensors", "3.json", "3.safetensors")]
+    assert names(folder) == [*left, "mesh.run/lock"]  # which nobody holds any more
     file = folder / "mesh.run" / "checkpoints" / "3.safetensors"
     file.write_bytes(file.read_bytes()[:1000])  # as if the disk had lost the end of the newest
     ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options, "--resume", "--json")
@@ -147,6 +148,24 @@ def test_a_run_that_overwrites_starts_again(sphere, options, whole, folder, surf
     ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options, "--overwrite", "--json")
     assert ended.code == 0 and "resumed_at" not in ended.json["facts"] and (folder / "mesh.ply").read_bytes() == whole
     assert names(folder) == ["mesh.ply", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(sphere, options, whole, folder, surfrecon):
+    command = [sys.executable, "-c", KILLED.replace("== 75", "== 10"), "scan", str(sphere.file), "-o", str(folder / "mesh.ply"), *options]
+    assert subprocess.run(command, capture_output=True, text=True).returncode == -signal.SIGKILL
+    assert names(folder) == ["mesh.run/lock"]
+    ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options, "--resume")
+    assert ended.code == 0 and "was killed before its first checkpoint: it starts again" in ended.err
+    assert (folder / "mesh.ply").read_bytes() == whole and names(folder) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
+
+
+def test_a_run_killed_while_it_writes_leaves_nothing_once_it_is_repeated(sphere, options, whole, folder, surfrecon):
+    program = KILLED.replace("done == 75", "stage == 'check'")
+    command = [sys.executable, "-c", program, "scan", str(sphere.file), "-o", str(folder / "mesh.ply"), *options]
+    assert subprocess.run(command, capture_output=True, text=True).returncode == -signal.SIGKILL
+    assert any(name.startswith(".surfrecon.") for name in names(folder)) and not (folder / "mesh.ply").exists()
+    assert surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options, "--resume").code == 0
+    assert (folder / "mesh.ply").read_bytes() == whole and names(folder) == ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
 
 
 def test_nothing_to_resume_from_is_refused(sphere, options, folder, surfrecon):
