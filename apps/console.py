@@ -221,7 +221,8 @@ def _say(sentence: str, error: BaseException | None) -> None:
         import traceback
 
         traceback.print_exception(error)
-    print(f"surfrecon: {sentence}", file=sys.stderr)
+    one_line = sentence.replace("\n", "\\n")  # names of files may hold line breaks
+    print(f"surfrecon: {one_line}", file=sys.stderr)
 
 
 def _plain(value: object) -> object:

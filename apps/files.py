@@ -57,15 +57,18 @@ def check_output(path: Path, *, suffixes: Iterable[str], taken: Iterable[Path], 
     suffixes = sorted(suffixes)
     if path.suffix.lower() not in suffixes:
         raise InputError(f"{path}: can't write {path.suffix or 'a file without suffix'}; choose one of {', '.join(suffixes)}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} doesn't exist; create it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: no permission to write into the folder {path.parent}")
-    for file in taken:
-        if file.is_dir():
-            raise InputError(f"{file} is a folder; name another file with -o")
-        if file.exists() and not overwrite:
-            raise InputError(f"{file} exists; add --overwrite to replace it, or name another file with -o")
+    try:
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: the folder {path.parent} doesn't exist; create it first")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise InputError(f"{path}: no permission to write into the folder {path.parent}")
+        for file in taken:
+            if file.is_dir():
+                raise InputError(f"{file} is a folder; name another file with -o")
+            if file.exists() and not overwrite:
+                raise InputError(f"{file} exists; add --overwrite to replace it, or name another file with -o")
+    except OSError as error:
+        raise InputError(f"{error.filename or path} can't be written: {error.strerror or error}; name another file with -o") from error
 
 
 @contextmanager

@@ -66,11 +66,12 @@ def test_output_is_refused_for_the_reason_that_holds(tmp_path):
     assert f"the folder {tmp_path / 'nowhere'} doesn't exist" in refusal(tmp_path / "nowhere" / "mesh.ply")
     assert "exists; add --overwrite" in refusal(tmp_path / "there.ply")
     assert "is a folder" in refusal(tmp_path / "folder.ply", overwrite=True)
+    assert f"{tmp_path / ('x' * 300 + '.ply')} can't be written: File name too long" in refusal(tmp_path / ("x" * 300 + ".ply"))
     check_output(tmp_path / "there.ply", suffixes={".ply"}, taken=[tmp_path / "there.ply"], overwrite=True)
     check_output(tmp_path / "MESH.PLY", suffixes={".ply"}, taken=[tmp_path / "MESH.PLY"], overwrite=False)
 
 
-# One run at a time -------------------------------------------------------------------------------------------------------------------------
+# One run at a time ------------------------------------------------------------------------------------------------------------------------
 
 HOLDER = """
 import sys, time

@@ -183,6 +183,12 @@ def test_bad_input_is_refused_by_name_and_nothing_is_written(content, name, said
     assert said in ended.err and "Traceback" not in ended.err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="names hold no line breaks there")
+def test_a_refusal_is_one_line_even_of_a_name_of_two(folder, surfrecon):
+    ended = surfrecon("scan", folder / "two\nlines.ply", "-o", folder / "mesh.ply")
+    assert ended.code == 2 and ended.err == f"surfrecon: {folder}/two\\nlines.ply: there is no such file\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,0 +1,35 @@
+"""Little memory: the run ends well, or with code 3 and what to do about it; it is never killed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from drills.child import Row, names, ran, row, unsound
+from drills.hostile import ball
+from surfrecon.geometry import PointCloud
+from surfrecon.io import write_scan
+
+MANY, FEW = 5_000_000, 200_000  # points
+CASES = ((MANY, 4.0), (MANY, 2.0), (FEW, 4.0), (FEW, 2.0), (FEW, 1.5), (FEW, 1.0), (FEW, 0.5))  # points, GB of addresses
+ADVICE = re.compile(r"--resolution|--preset fast|thin the scan|more memory|doesn't fit|does not fit")
+
+
+def rows(folder: Path, quick: bool) -> Iterator[Row]:
+    import resource
+
+    for count in (FEW,) if quick else (MANY, FEW):
+        write_scan(PointCloud(ball(count)), folder / f"{count}.ply")
+    out = folder / "out"
+    out.mkdir()
+    for count, limit in CASES[3::2] if quick else CASES:
+        ended = ran(folder / f"{count}.ply", "-o", out / "mesh.ply", "--overwrite", limits={resource.RLIMIT_AS: int(limit * 1e9)})
+        if ended.code == 0:
+            wrong = unsound(out / "mesh.ply")
+        else:
+            wrong = ended.unlike(3) or ("" if ADVICE.search(ended.last) else f"no advice: {ended.last}")
+        found = "solid" if ended.code == 0 else f"code 3: {ended.last.removeprefix('surfrecon: ')}"
+        yield row(f"{count:,} points, {limit:g} GB of addresses", "solid, or code 3 and advice", wrong, ended, found)
+        if ended.code and set(names(out)) - {"mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"}:
+            yield Row("... what it left", "nothing", ", ".join(names(out)), False)
