@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-from surfrecon.apps.console import guarded
+from surfrecon.apps.console import INTERRUPTED, guarded
+from surfrecon.apps.machine import check_address_space
 
 COMMANDS = {
     "scan": "turn a scan (point cloud) into a watertight mesh",
@@ -96,6 +97,14 @@ def reconstruct_from_images(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, argv: Sequence[str], prog: str) -> int:
+    try:
+        return _ran(name, argv, prog)
+    except KeyboardInterrupt:  # before the command had begun
+        print(f"surfrecon: {INTERRUPTED}", file=sys.stderr)
+        return 130
+
+
+def _ran(name: str, argv: Sequence[str], prog: str) -> int:
     command: ModuleType = import_module(f"surfrecon.apps.{name.replace('-', '_')}")
     parser = Parser(prog=prog, description=f"{prog}: {COMMANDS[name]}.", examples=command.EXAMPLES.replace("PROG", prog))
     command.add_options(parser)
@@ -108,7 +117,12 @@ def _run(name: str, argv: Sequence[str], prog: str) -> int:
     options.command = [prog, *argv]
     # Threads that spin between OpenMP regions made a small run 3 times slower where another process had the cores (2 cores, libgomp).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return guarded(lambda: command.run(options), verbose=options.verbose, writes=name not in READ_ONLY)
+
+    def run() -> None:
+        check_address_space()
+        command.run(options)
+
+    return guarded(run, verbose=options.verbose, writes=name not in READ_ONLY)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from surfrecon.run import Step, Stop
 
@@ -217,12 +217,14 @@ def _raise_if_caught() -> None:
 
 
 def _say(sentence: str, error: BaseException | None) -> None:
-    if error is not None:
-        import traceback
-
-        traceback.print_exception(error)
+    """A sentence on stderr; where that can't be written (a log on a full disk) the exit code must do."""
     one_line = sentence.replace("\n", "\\n")  # names of files may hold line breaks
-    print(f"surfrecon: {one_line}", file=sys.stderr)
+    with suppress(OSError, ValueError):
+        if error is not None:
+            import traceback
+
+            traceback.print_exception(error)
+        print(f"surfrecon: {one_line}", file=sys.stderr)
 
 
 def _plain(value: object) -> object:

@@ -6,14 +6,44 @@ import os
 import sys
 from pathlib import Path
 
-from surfrecon.errors import InputError
+from surfrecon.errors import InputError, ResourceError
 
+LEAST_ADDRESSES = 750_000_000  # bytes that torch and the other libraries need before the work begins; with less torch ends the process
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 
 
 def available_memory() -> int | None:
-    """Bytes that a process may still take, a container's limit included; None where the system doesn't say."""
+    """Bytes that a process may still take, a container's and `ulimit -v`'s limits included; None where the system doesn't say."""
+    known = [bytes for bytes in (_free_memory(), _free_addresses()) if bytes is not None]
+    return min(known, default=None)
+
+
+def check_address_space() -> None:
+    """Refuse to begin where libraries would end the process without a word.
+
+    Raises:
+        ResourceError: `ulimit -v` leaves too little.
+    """
+    free = _free_addresses()
+    if free is not None and free < LEAST_ADDRESSES:
+        need = f"the least that the libraries need is {LEAST_ADDRESSES / 1e6:.0f} MB"
+        raise ResourceError(f"out of memory: a limit (ulimit -v) leaves {max(0, free) / 1e6:.0f} MB, {need}; raise the limit")
+
+
+def _free_addresses() -> int | None:
+    """Bytes that the limit on this process's addresses leaves; None where there is none."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError, ValueError):  # not on Linux
+        return None
+    return None if limit == resource.RLIM_INFINITY else limit - used
+
+
+def _free_memory() -> int | None:
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024

@@ -78,15 +78,15 @@ def write_textured(textured: TexturedMesh, path: Path) -> list[str]:
     if re.search(r"\s", path.stem):
         raise InputError("readers of OBJ stop at spaces in the name of a material's file: name it without")
     places, corner = np.unique(textured.uv.reshape(-1, 2), axis=0, return_inverse=True)
-    with replacing(picture) as file:
-        Image.fromarray(textured.image).save(file, format="PNG")
-    with replacing(material) as file:
-        file.write(f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {picture.name}\n".encode())
-    with replacing(path) as file:
+    with replacing(path) as file, replacing(material) as about, replacing(picture) as shown:
+        Image.fromarray(textured.image).save(shown, format="PNG")
+        about.write(f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {picture.name}\n".encode())
         _write_vertices(file, mesh, f"mtllib {material.name}\n")
         _write_rows(file, "vt %.9g %.9g\n", np.column_stack([places[:, 0], 1 - places[:, 1]]))  # the format counts from below
         file.write(b"usemtl surface\n")
         _write_faces(file, mesh, corner.reshape(-1, 3))
+        for written in (shown, about, file):
+            written.flush()  # what can fail for want of space fails before the first of them appears
     return attributes.left_out(mesh, "OBJ", "normals", "crs")
 
 

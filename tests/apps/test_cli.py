@@ -1,5 +1,7 @@
 """The command line as a whole: help, version, usage errors, and speed before the work."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -74,3 +76,30 @@ def test_main_reads_the_process_arguments(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["surfrecon", "--version"])
     assert main() == 0
     assert capsys.readouterr().out.startswith("surfrecon ")
+
+
+def test_an_interruption_before_the_command_has_begun_is_one_sentence(monkeypatch, surfrecon):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("surfrecon.apps.cli.import_module", interrupted)
+    ended = surfrecon("doctor")
+    assert (ended.code, ended.err) == (128 + signal.SIGINT, "surfrecon: interrupted; nothing half-written is left\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_log_on_a_full_disk_does_not_change_the_exit_code(tmp_path):
+    command = [sys.executable, "-m", "surfrecon.apps.cli", "scan", str(tmp_path / "none.ply"), "-o", str(tmp_path / "mesh.ply")]
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(command, stderr=full, check=False).returncode == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of addresses are Linux's")
+def test_too_few_addresses_for_the_libraries_are_said_with_code_3(tmp_path):
+    import resource
+
+    command = [sys.executable, "-m", "surfrecon.apps.cli", "scan", str(tmp_path / "none.ply"), "-o", str(tmp_path / "mesh.ply")]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (500_000_000, 500_000_000))
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
+    assert done.returncode == 3 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("surfrecon: out of memory: a limit (ulimit -v) leaves ") and done.stderr.endswith("; raise the limit\n")

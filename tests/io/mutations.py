@@ -5,6 +5,7 @@ of each file that was read last stays beside it.
 """
 
 import sys
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from surfrecon.errors import InputError
 from surfrecon.io import read_mesh, read_scan
 
 MEMORY = 2**28  # bytes that reading a few kilobytes may take beyond those of the undamaged ones
+LONGEST = 5.0  # seconds that reading a copy may take; hundredths are usual
 HEAD = 400  # bytes: half of all damage is done here, where headers are
 EXTREMES = [0, 1, 2**7, 2**15, 2**31 - 1, 2**31, 2**32 - 1]
 
@@ -74,7 +76,11 @@ def main(count: str, *sources: str) -> None:
         original, copy = path.read_bytes(), path.with_name(f"damaged_{path.name}")
         for seed in range(int(count)):
             copy.write_bytes(damaged(original, np.random.default_rng(seed)))
-            if words := complaint(copy, read):
+            start = time.perf_counter()
+            words = complaint(copy, read)
+            if not words and (seconds := time.perf_counter() - start) > LONGEST:
+                words = f"it takes {seconds:.1f} s"
+            if words:
                 print(f"{path.name}, seed {seed}: {words}")
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from surfrecon.errors import InputError, ResourceError
-from surfrecon.geometry import Similarity
-from surfrecon.io import MESH_WRITERS, SCAN_WRITERS, atomic, read_mesh, read_scan, write_mesh, write_scan
+from surfrecon.geometry import Similarity, TexturedMesh
+from surfrecon.io import MESH_WRITERS, SCAN_WRITERS, atomic, read_mesh, read_scan, write_mesh, write_scan, write_textured
 from surfrecon.io.atomic import replacing
 
 UTM = Similarity(1, [8e5, 5.8e6, 0])  # STL takes a second file there
@@ -122,6 +122,17 @@ def test_a_full_disk_is_named_and_leaves_the_old_file_and_nothing_else(folder, i
     with file_size_limit(size), pytest.raises(ResourceError, match="disk is full or a size limit"):
         write(item(write), path)
     assert contents(folder) == {path.name: b"old"}
+
+
+@POSIX
+def test_a_textured_obj_that_finds_no_room_leaves_none_of_its_three_files(folder, sphere):
+    uv = np.random.default_rng(0).random((len(sphere.faces), 3, 2))
+    textured = TexturedMesh(sphere, uv, np.zeros((8, 8, 3), np.uint8))
+    for name in ("a.obj", "a.mtl", "a.png"):
+        (folder / name).write_bytes(b"old")
+    with file_size_limit(3000), pytest.raises(ResourceError, match="disk is full or a size limit"):
+        write_textured(textured, folder / "a.obj")
+    assert contents(folder) == dict.fromkeys(("a.obj", "a.mtl", "a.png"), b"old")
 
 
 @POSIX
