@@ -56,6 +56,7 @@ bench: venv  # against Open3D, on what lies in ../shared/data; about three hours
 	$(BIN)/python benchmarks/presets.py
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/large.py --most 10000000
+	$(BIN)/python benchmarks/drill.py
 	$(BIN)/python -m pip install pycolmap
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/ablations.py
