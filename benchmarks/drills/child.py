@@ -30,7 +30,8 @@ class Row:
 
     Attributes:
         well: whether what was found is what was wanted.
-        seconds, peak: by the clock; most bytes held. None where they say nothing.
+        seconds, used, peak: by the clock; by all processors together, which says more on a busy machine; most bytes held. None where
+            they say nothing.
     """
 
     case: str
@@ -39,14 +40,15 @@ class Row:
     well: bool
     seconds: float | None = None
     peak: int | None = None
+    used: float | None = None
 
     def cells(self) -> list[str]:
         found = self.found if self.well else f"**NO**: {self.found}"
-        seconds = "" if self.seconds is None else f"{self.seconds:.1f}"
-        return [self.case, self.wanted, found, seconds, "" if self.peak is None else f"{self.peak / 1e6:.0f}"]
+        seconds, used = ("" if value is None else f"{value:.1f}" for value in (self.seconds, self.used))
+        return [self.case, self.wanted, found, seconds, used, "" if self.peak is None else f"{self.peak / 1e6:.0f}"]
 
 
-HEAD = ["case", "wanted", "found", "s", "MB"]
+HEAD = ["case", "wanted", "found", "s", "processor s", "MB"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Ended:
 
     Attributes:
         code: as the shell has it, negative for a signal.
-        peak: most bytes held.
+        seconds, used, peak: as a Row has them.
     """
 
     code: int
@@ -63,6 +65,7 @@ class Ended:
     err: str
     seconds: float
     peak: int
+    used: float
 
     @property
     def last(self) -> str:
@@ -149,7 +152,8 @@ class Started:
         out, err = (os.pread(file.fileno(), 1 << 24, 0).decode(errors="replace") for file in self.files)
         for file in self.files:
             file.close()
-        return Ended(self.process.returncode, out, err, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return Ended(self.process.returncode, out, err, seconds, peak, usage.ru_utime + usage.ru_stime)
 
 
 def ran(*arguments: object, **options) -> Ended:
@@ -178,4 +182,4 @@ def unsound(file: Path) -> str:
 
 def row(case: str, wanted: str, wrong: str, ended: Ended, found: str) -> Row:
     """A row of a command that ended; `wrong` says what isn't as wanted, "" if nothing."""
-    return Row(case, wanted, ascii(wrong)[1:-1] if wrong else found, not wrong, ended.seconds, ended.peak)
+    return Row(case, wanted, ascii(wrong)[1:-1] if wrong else found, not wrong, ended.seconds, ended.peak, ended.used)
