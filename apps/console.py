@@ -23,7 +23,7 @@ INTERRUPTED = "interrupted; nothing half-written is left"
 STOPPING = b"surfrecon: stopping at the next step; once more to stop at once\n"
 MEMORY_ADVICE = "lower --resolution, take --preset fast, thin the scan, or use a machine with more memory"
 DISK_ADVICE = "free some space or write to another disk"
-OUT_OF_DISK = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def guarded(command: Callable[[], None], *, verbose: bool, writes: bool = True) -> int:

@@ -107,7 +107,7 @@ def _locked(path: Path, output: Path) -> tuple[BinaryIO, bool]:
         path.parent.mkdir(exist_ok=True)
         killed = path.exists()
         try:
-            file = open(path, "a+b")
+            file = open(path, "a+b", buffering=0)  # on a full disk nothing must be left to write when it is closed
         except FileNotFoundError:  # whoever had it has just removed the folder
             continue
         try:
@@ -119,7 +119,6 @@ def _locked(path: Path, output: Path) -> tuple[BinaryIO, bool]:
                 with suppress(OSError):
                     file.truncate(0)
                     file.write(b"%d" % os.getpid())
-                    file.flush()
                 return file, killed
         except BaseException:
             file.close()

@@ -21,6 +21,7 @@ from surfrecon.repair import inspect
 
 ENTRY = "import sys\nfrom surfrecon.apps.cli import reconstruct_from_scan\nsys.exit(reconstruct_from_scan())\n"
 SMALL = ("--preset", "fast", "--resolution", "32", "--device", "cpu", "--threads", "1")  # a few seconds, most of them torch's import
+WHOLE = ["mesh.ply", "mesh.run/report.html", "mesh.run/report.json", "mesh.run/settings.toml"]  # what a run leaves
 PATIENCE = 300.0  # seconds until a process counts as hung, and is killed
 
 

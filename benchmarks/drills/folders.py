@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from drills.child import SMALL, Row, Started, names, ran, row, unsound
+from drills.child import SMALL, WHOLE, Row, Started, names, ran, row, unsound
 from drills.hostile import BALL
 from surfrecon.geometry import PointCloud
 from surfrecon.io import write_scan
@@ -61,7 +61,7 @@ def at_once(folder: Path, scan: Path) -> Iterator[Row]:
     after = ran(scan, "-o", out / "mesh.ply", *SMALL, "--overwrite")
     left = [name for name in names(out) if not name.startswith("other")]
     wrong = after.unlike(0) or unsound(out / "mesh.ply")
-    if not wrong and left != ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]:
+    if not wrong and left != WHOLE:
         wrong = f"left behind: {left}"
     yield row("a run after another one was killed there", "solid", wrong, after, "solid")
 
@@ -107,7 +107,7 @@ def named(what: str, path: str, folder: Path, scan: Path) -> Row:
     shutil.copy(scan, root / copy)
     ended = ran(copy, "-o", given, *SMALL, cwd=root)
     made = names(target.parent)
-    wanted = {os.path.basename(copy), target.name, f"{target.stem}.run/report.json", f"{target.stem}.run/settings.toml"}
+    wanted = {os.path.basename(copy), target.name, *(f"{target.stem}.run/{Path(name).name}" for name in WHOLE[1:])}
     wrong = f"code {ended.code}: {ended.last}" if ended.code else unsound(target)
     if not wrong and set(made) != wanted:
         wrong = f"the folder holds {made}"

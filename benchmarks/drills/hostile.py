@@ -15,14 +15,13 @@ from pathlib import Path
 import laspy
 import numpy as np
 
-from drills.child import SMALL, Ended, Row, names, ran, row, unsound
+from drills.child import SMALL, WHOLE, Ended, Row, names, ran, row, unsound
 from surfrecon.geometry import PointCloud
 from surfrecon.io import SCAN_READERS, write_scan
 
 REFUSED, SOLID, EITHER = "refused", "solid", "refused or solid"
 LONGEST = 5.0  # processor seconds for a refusal
 MORE = 500e6  # bytes beyond what the command takes on a good file
-GOOD = {"mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"}
 QUICK = 2  # of each family's cases in a rehearsal, the last
 
 Points = np.ndarray
@@ -265,7 +264,7 @@ def judgement(case: Case, ended: Ended, file: Path, out: Path, base: Ended) -> t
     if ended.peak > base.peak + MORE:
         return "", f"{(ended.peak - base.peak) / 1e6:.0f} MB more than for a good file"
     if ended.code == 0:
-        strange = set(left) - GOOD - {"mesh.open.ply"}
+        strange = set(left) - {*WHOLE} - {"mesh.open.ply"}
         wrong = unsound(out / "mesh.ply") or ("" if not strange else f"left behind: {strange}")
         return "solid", wrong or ("" if SOLID in case.wanted else "taken for a scan")
     wrong = ended.unlike(2, file.name)

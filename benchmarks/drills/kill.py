@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drills.child import Row, Started, names, ran, row
+from drills.child import WHOLE, Row, Started, names, ran, row
 from drills.hostile import ball
 from surfrecon.geometry import PointCloud
 from surfrecon.io import write_scan
@@ -19,7 +19,6 @@ KILLS, QUICK = 20, 2
 SETTINGS = 'preset = "paper"\nresolution = 40\n[gridpull]\nfinest = 32\nsteps = 400\nqueries = 2000\n'
 # Checkpoints as often as there is a new state: with the usual 30 s between two this would take half an hour.
 EAGER = "from surfrecon import checkpoints\ncheckpoints.INTERVAL = 0.0\n"
-WHOLE = ["mesh.ply", "mesh.run/report.json", "mesh.run/settings.toml"]
 
 
 def rows(folder: Path, quick: bool) -> Iterator[Row]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from drills.child import Row, Started, contents, names, ran, row, unsound
+from drills.child import WHOLE, Row, Started, contents, names, ran, row, unsound
 from drills.hostile import ball
-from drills.kill import EAGER, SETTINGS, WHOLE
+from drills.kill import EAGER, SETTINGS
 from surfrecon.checkpoints import Checkpoints
 from surfrecon.errors import InputError
 from surfrecon.geometry import PointCloud
