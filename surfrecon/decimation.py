@@ -41,7 +41,7 @@ def decimated(mesh: Mesh, faces: int) -> Mesh:
     low, high = mesh.bounds()
     side = max(float((high - low).max()), TINY)
     local = ((mesh.vertices - low) / side).astype(np.float32)
-    world = lambda points, kept: Mesh(points.astype(float) * side + low, kept, crs=mesh.crs)
+    world = lambda points, kept: Mesh(points.astype(float) * side + low, kept, crs=mesh.crs, unit=mesh.unit)
     before = inspect(mesh)
     best = mesh
     for more, greed in TRIES:
@@ -88,7 +88,7 @@ def carried(mesh: Mesh, source: Mesh) -> Mesh:
     Numbers are interpolated over the face, whole ones and those beside NaN are the nearest corner's; normals are made unit.
     """
     if source.colors is None and source.normals is None and not source.scalars:
-        return replace(mesh, crs=source.crs)
+        return replace(mesh, crs=source.crs, unit=source.unit)
     _, face = closest(mesh.vertices, source)
     corners = source.faces[face]
     weights = _weights(mesh.vertices, source.vertices[corners])
@@ -112,6 +112,7 @@ def carried(mesh: Mesh, source: Mesh) -> Mesh:
         colors=None if source.colors is None else np.clip(mixed(source.colors), 0, 1),
         scalars={name: scalar(values) for name, values in source.scalars.items()},
         crs=source.crs,
+        unit=source.unit,
     )
 
 

@@ -85,4 +85,5 @@ def _with_middles(mesh: Mesh, groups: list[np.ndarray]) -> Mesh:
         colors=grown(mesh.colors),
         scalars={name: grown(values) for name, values in mesh.scalars.items()},
         crs=mesh.crs,
+        unit=mesh.unit,
     )

@@ -108,3 +108,10 @@ def test_branching_faces_are_passed_on_and_named(tmp_path, surfrecon):
     write_mesh(book, tmp_path / "in.ply")
     ended = surfrecon("export", tmp_path / "in.ply", tmp_path / "out.ply", "--faces", "4", "--holes", "close", "--smooth", "2")
     assert ended.code == 0 and "not manifold" in ended.out and "can't be closed" in ended.out
+
+
+def test_unit_of_a_printers_file_is_kept(tmp_path, surfrecon):
+    whole = ball(level=4)
+    write_mesh(Mesh(whole.vertices, whole.faces[1:], unit="ft"), tmp_path / "in.3mf")
+    assert surfrecon("export", tmp_path / "in.3mf", tmp_path / "out.3mf", "--faces", 500, "--holes", "close", "--smooth", 1).code == 0
+    assert read_mesh(tmp_path / "out.3mf").unit == "ft"
