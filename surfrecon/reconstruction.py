@@ -181,8 +181,12 @@ def preferred_method(scan: PointCloud, run: Run) -> str:
     """The method that "auto" stands for: convonet, whose network has seen whole shapes, where a scan lacks a side, else gridpull.
 
     What is missing shows in the area vectors of some of the points: see Orientation. A sheet, as of terrain, lacks all of its other side:
-    no shape is known from that.
+    no shape is known from that. Nor is one that sensors stood in the middle of: a street or a hall is no object.
     """
+    if scan.origins is not None:
+        low, high = scan.object_bounds()
+        if np.median(((scan.origins > low) & (scan.origins < high)).all(axis=1)) > 0.5:
+            return "gridpull"
     count = min(LOOKED_AT, len(scan))
     some = scan.points[np.random.default_rng(run.seed).choice(len(scan), count, replace=False)]
     cloud = PointCloud(some - np.median(some, axis=0)).distinct()

@@ -184,6 +184,15 @@ def test_a_scan_that_lacks_a_side_is_for_the_network_and_whole_ones_and_sheets_a
     assert preferred_method(PointCloud(flat), run) == "gridpull"
 
 
+def test_scan_from_within_is_no_object_that_lacks_a_side():
+    run = Run(device="cpu")
+    part = sphere(4000).points
+    part = part[part[:, 2] > -0.5]
+    seen_from = lambda place: PointCloud(part, origins=np.broadcast_to(np.array(place, float), part.shape))
+    assert preferred_method(seen_from([0, 0, 10]), run) == "convonet"
+    assert preferred_method(seen_from([0.1, 0, 0.2]), run) == "gridpull"
+
+
 def test_auto_is_the_method_that_is_preferred():
     cap = sphere(1500)
     cap = cap[cap.points[:, 2] > 0]
