@@ -33,7 +33,7 @@ demo: venv
 
 test: export OMP_WAIT_POLICY = passive
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: venv
 	$(BIN)/ruff check .

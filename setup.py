@@ -16,7 +16,8 @@ from setuptools.command.build_ext import build_ext
 FOLDERS = {"surfrecon": "surfrecon", "surfrecon.apps": "apps", "surfrecon.data_tools": "data_tools"}
 
 DOCS = ["myst-parser", "sphinx"]
-TEST = ["build", "hypothesis", "ipykernel", "lxml", "nbclient", "networkx", "pytest", "pyyaml", "ruff", "setuptools>=77", "wheel", *DOCS]
+TEST = ["build", "hypothesis", "ipykernel", "lxml", "nbclient", "networkx", *DOCS]
+TEST += ["pytest", "pytest-xdist", "pyyaml", "ruff", "setuptools>=77", "wheel"]
 
 NATIVE = Path("surfrecon/ops/native")
 # Of -ffast-math only what speeds up sums: the rest deletes checks for NaN and, at link time, changes the arithmetic of the whole process.

@@ -76,7 +76,7 @@ METHODS["offset_planes"] = f"{__name__}:OffsetPlanes"
 
 if __name__ == "__main__":
     shape = named("bracket")
-    cloud = read_scan(sys.argv[1]) if len(sys.argv) > 1 else simulated(mesh_of(shape), points=20_000)
+    cloud = read_scan(sys.argv[1]) if len(sys.argv) > 1 else simulated(mesh_of(shape), points=5000)
     for method in (OffsetPlanes(), OffsetPlanes(neighbours=1), "gridpull"):
         mesh = reconstruct(cloud, method).mesh
         error = "" if len(sys.argv) > 1 else f", vertices off by {np.abs(shape.distance(mesh.vertices)).mean():.2g} on average"

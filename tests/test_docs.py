@@ -57,7 +57,8 @@ def test_program_of_the_python_page_runs(tmp_path):
 def test_added_method_reconstructs_a_bracket():
     done = subprocess.run([sys.executable, ROOT / "examples" / "offset_planes.py"], check=True, capture_output=True, text=True, timeout=300)
     errors = [float(off) for off in re.findall(r"vertices off by (\S+) on average", done.stdout)]
-    assert len(errors) == 3 and errors[0] < 0.5 * errors[1] and errors[2] < errors[0]  # four planes, one, gridpull
+    four_planes, one, gridpull = errors
+    assert gridpull < 0.7 * four_planes < 0.7 * one
 
 
 def test_notebook_runs():

@@ -22,7 +22,7 @@ from surfrecon.io import SCAN_READERS, write_scan
 REFUSED, SOLID, EITHER = "refused", "solid", "refused or solid"
 LONGEST = 5.0  # processor seconds for a refusal
 MORE = 500e6  # bytes beyond what the command takes on a good file
-QUICK = 2  # of each family's cases in a rehearsal, the last
+QUICK = 1  # of each family's cases in a rehearsal, the last
 
 Points = np.ndarray
 
