@@ -1,4 +1,4 @@
-"""A window with scans and meshes in it, by Open3D's GLFW visualizer: the only place of the commands that loads Open3D.
+"""A window with scans and meshes in it, by Open3D's GLFW visualizer: the only place of the commands that asks for Open3D.
 
 `python -m surfrecon.apps.viewer` is the window of a running reconstruction: surfaces come on its standard input (see apps/preview.py), so
 that it answers to the mouse while another process computes, and takes nothing down with it.
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from surfrecon.geometry import Mesh, PointCloud
 
-INSTALL = "pip install surfrecon[open3d]"
-LIBRARIES = {"libusb": "libusb-1.0-0", "libGL.": "libgl1", "libX11": "libx11-6", "libgomp": "libgomp1", "libEGL": "libegl1"}
 NO_WINDOW = "on a machine without a display: apt-get install xvfb libgl1 libgl1-mesa-dri, then xvfb-run surfrecon view ..."
 PALETTE = ((0.16, 0.36, 0.60), (0.80, 0.45, 0.15), (0.25, 0.55, 0.30), (0.55, 0.30, 0.60))  # of scans without colours
 GREY = (0.72, 0.72, 0.72)
@@ -106,7 +104,10 @@ class Window:
     def __enter__(self) -> Window:
         import numpy as np
 
-        self.open3d = open3d = _open3d()
+        from surfrecon.io.exchange import loaded_open3d
+
+        open3d = loaded_open3d()
+        open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
         self.visualizer = open3d.visualization.VisualizerWithKeyCallback()
         if not self.visualizer.create_window(self.title, *self.size):
             raise MissingDependencyError(f"no window can be opened, for want of a display or of OpenGL; {NO_WINDOW}")
@@ -273,19 +274,6 @@ def check_display() -> None:
             return
     what = f"the display {name} can't be reached" if name else "there is no display"
     raise MissingDependencyError(f"{what}; add --screenshot FILE.png for a picture without one, or, {NO_WINDOW}")
-
-
-def _open3d() -> Any:
-    try:
-        import open3d
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"viewing needs {error.name or 'Open3D'}, which isn't installed: {INSTALL}") from None
-    except (ImportError, OSError) as error:
-        package = next((package for library, package in LIBRARIES.items() if library in str(error)), None)
-        advice = f"apt-get install {package}" if package else f"install it anew: {INSTALL}"
-        raise MissingDependencyError(f"Open3D can't be loaded ({' '.join(str(error).split())}): {advice}") from None
-    open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
-    return open3d
 
 
 def checked_keys(text: str) -> str:

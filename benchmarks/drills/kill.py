@@ -22,11 +22,7 @@ EAGER = "from surfrecon import checkpoints\ncheckpoints.INTERVAL = 0.0\n"
 
 
 def rows(folder: Path, quick: bool) -> Iterator[Row]:
-    scan, settings, out = folder / "scan.ply", folder / "settings.toml", folder / "out"
-    write_scan(PointCloud(ball(1000)), scan)
-    settings.write_text(SETTINGS)
-    words = (scan, "-o", out / "mesh.ply", "--settings", settings, "--device", "cpu", "--threads", "1")
-    out.mkdir()
+    out, words = slow_run(folder)
     first = Started(*words, prelude=EAGER)
     first.wait_for(out / "mesh.run" / "lock")
     start = first.seconds()
@@ -56,3 +52,12 @@ def rows(folder: Path, quick: bool) -> Iterator[Row]:
         where = "it had ended" if over else f"{states} checkpoints left"
         case = f"killed after {moment:.1f} s, {where}"
         yield row(case, "the same bytes", wrong, ended, "the same bytes")
+
+
+def slow_run(folder: Path) -> tuple[Path, tuple[object, ...]]:
+    """An empty folder and the words of a run into it that can be interrupted: its scan.ply and settings.toml are written beside."""
+    scan, settings, out = folder / "scan.ply", folder / "settings.toml", folder / "out"
+    write_scan(PointCloud(ball(1000)), scan)
+    settings.write_text(SETTINGS)
+    out.mkdir()
+    return out, (scan, "-o", out / "mesh.ply", "--settings", settings, "--device", "cpu", "--threads", "1")

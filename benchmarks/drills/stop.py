@@ -12,7 +12,7 @@ import numpy as np
 
 from drills.child import WHOLE, Row, Started, contents, names, ran, row, unsound
 from drills.hostile import ball
-from drills.kill import EAGER, SETTINGS
+from drills.kill import EAGER, slow_run
 from surfrecon.checkpoints import Checkpoints
 from surfrecon.errors import InputError
 from surfrecon.geometry import PointCloud
@@ -27,11 +27,7 @@ NOTHING, CONTINUES = "nothing half-written is left", "--resume continues the run
 
 
 def rows(folder: Path, quick: bool) -> Iterator[Row]:
-    scan, settings, out = folder / "scan.ply", folder / "settings.toml", folder / "out"
-    write_scan(PointCloud(ball(1000)), scan)
-    settings.write_text(SETTINGS)
-    words = (scan, "-o", out / "mesh.ply", "--settings", settings, "--device", "cpu", "--threads", "1")
-    out.mkdir()
+    out, words = slow_run(folder)
     whole = ran(*words, prelude=EAGER)
     mesh = (out / "mesh.ply").read_bytes()
     first, second = (out / "mesh.run" / file for file in ("lock", "checkpoints/2.json"))
@@ -49,7 +45,7 @@ def rows(folder: Path, quick: bool) -> Iterator[Row]:
         write_scan(PointCloud(ball(LARGE)), large)
         case, words = f"SIGINT while {LARGE:,} points are fitted", (large, "-o", out / "mesh.ply", "--preset", "balanced")
         yield stopped(case, words, out, signal.SIGINT, 130, out / "mesh.run" / "checkpoints" / "1.json", CONTINUES)
-    yield from damaged(folder, scan, settings, mesh)
+    yield from damaged(folder, folder / "scan.ply", folder / "settings.toml", mesh)
 
 
 def stopped(case: str, words: tuple, out: Path, number: int, code: int, sign: Path, said: str, times: int = 1) -> Row:

@@ -12,6 +12,9 @@ from surfrecon.geometry import Mesh, PointCloud
 if TYPE_CHECKING:
     import trimesh
 
+INSTALL = "pip install surfrecon[open3d]"
+LIBRARIES = {"libusb": "libusb-1.0-0", "libGL.": "libgl1", "libX11": "libx11-6", "libgomp": "libgomp1", "libEGL": "libegl1"}  # Debian's
+
 
 def to_trimesh(item: Mesh | PointCloud) -> trimesh.Trimesh | trimesh.PointCloud:
     """trimesh's mesh with normals, colours and scalar fields (as vertex_attributes), or its point cloud with colours."""
@@ -54,7 +57,8 @@ def to_open3d(item: Mesh | PointCloud) -> Any:
     Raises:
         MissingDependencyError: Open3D isn't there.
     """
-    geometry, utility = _open3d().geometry, _open3d().utility
+    open3d = loaded_open3d()
+    geometry, utility = open3d.geometry, open3d.utility
     vector = lambda values: utility.Vector3dVector(np.array(values, float))  # it takes writeable arrays only
     if isinstance(item, PointCloud):
         made = geometry.PointCloud(vector(item.points))
@@ -74,7 +78,7 @@ def from_open3d(item: Any) -> Mesh | PointCloud:
     Raises:
         MissingDependencyError: Open3D isn't there. InputError: it is neither, or holds what no mesh may.
     """
-    geometry = _open3d().geometry
+    geometry = loaded_open3d().geometry
     some = lambda values: np.array(values) if len(values) else None
     if isinstance(item, geometry.PointCloud):
         return PointCloud(np.array(item.points), normals=some(item.normals), colors=some(item.colors))
@@ -84,10 +88,18 @@ def from_open3d(item: Any) -> Mesh | PointCloud:
     raise InputError(f"only Open3D's TriangleMesh and PointCloud can be taken, got {type(item).__name__}")
 
 
-def _open3d() -> Any:
+def loaded_open3d() -> Any:
+    """The module.
+
+    Raises:
+        MissingDependencyError: it, or a library of the system that it asks for, isn't there; the sentence says what to install.
+    """
     try:
         import open3d
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"this needs {error.name or 'Open3D'}, which isn't installed: {INSTALL}") from None
     except (ImportError, OSError) as error:
-        advice = "pip install surfrecon[open3d], and on Debian apt-get install libusb-1.0-0"
-        raise MissingDependencyError(f"Open3D can't be loaded ({error}); {advice}") from None
+        package = next((package for library, package in LIBRARIES.items() if library in str(error)), None)
+        advice = f"apt-get install {package}" if package else f"install it anew: {INSTALL}"
+        raise MissingDependencyError(f"Open3D can't be loaded ({' '.join(str(error).split())}): {advice}") from None
     return open3d
