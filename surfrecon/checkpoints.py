@@ -11,8 +11,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from torch import Tensor
 
 from surfrecon.errors import InputError, ResourceError, SurfreconError, is_out_of_memory
 from surfrecon.io.atomic import replacing
+from surfrecon.io.tensors import serialized
 from surfrecon.run import Run, Stop
 
-# safetensors is imported where it is used: a fit that leaves no checkpoints does without.
+# safetensors is imported where checkpoints are read: a fit that reads none does without.
 
 log = logging.getLogger("surfrecon")
 
@@ -100,26 +101,28 @@ class Checkpoints:
         """Bring the state kept last to the disk. Where that fails the run goes on, with a warning: it can still end well."""
         if self.folder is None or self.kept is None or self._written or self.run.follows:
             return
-        from safetensors.torch import save
-
         tensors, facts = self.kept
         number = max(self._numbers(), default=0) + 1
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Copies: safetensors refuses tensors that share memory.
-            data = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+            arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
             manifest = {"version": FORMAT, "fingerprint": self.run.fingerprint, "facts": dict(facts)}
-            manifest["sha256"] = _digest(data, manifest)
-            for suffix, content in (("safetensors", data), ("json", json.dumps(manifest, indent=2).encode())):
-                with replacing(self._file(number, suffix)) as file:
-                    file.write(content)
+            manifest["sha256"] = _digest(serialized(arrays), manifest)
+            with replacing(self._file(number, "safetensors")) as file:
+                file.writelines(serialized(arrays))
+            with replacing(self._file(number, "json")) as file:
+                file.write(json.dumps(manifest, indent=2).encode())
             self._written = True
             self._whole = [*self._whole, number][-GENERATIONS:]
             for file in self.folder.iterdir():  # older ones, and what other runs and crashes left
                 if file.is_file() and file.stem not in map(str, self._whole):
                     file.unlink()
-        except (OSError, SurfreconError) as error:
-            self.run.warn(f"no checkpoint could be left, the run goes on without: {error}")
+        except Exception as error:
+            if not (isinstance(error, (OSError, SurfreconError)) or is_out_of_memory(error)):
+                raise
+            self.run.warn(f"no checkpoint could be left, the run goes on without: {str(error) or 'out of memory'}")
+            with suppress(OSError):
+                self.folder.rmdir()  # if it is empty
         self._due = time.monotonic() + INTERVAL
 
     @contextmanager
@@ -159,7 +162,7 @@ class Checkpoints:
         if manifest["version"] != FORMAT:
             raise ValueError(f"its format is {manifest['version']}, this surfrecon's is {FORMAT}")
         data = self._file(number, "safetensors").read_bytes()
-        if manifest.pop("sha256") != _digest(data, manifest):
+        if manifest.pop("sha256") != _digest([data], manifest):
             raise ValueError("its SHA-256 is another one")
         return manifest["fingerprint"], load(data), manifest["facts"]
 
@@ -190,8 +193,10 @@ def restore(tensors: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
             tensor.copy_(saved[name])
 
 
-def _digest(data: bytes, manifest: Mapping[str, Any]) -> str:
+def _digest(data: Iterable[bytes | memoryview], manifest: Mapping[str, Any]) -> str:
     """SHA-256 of the tensors' file and of what the manifest says beside it."""
-    digest = hashlib.sha256(data)
+    digest = hashlib.sha256()
+    for piece in data:
+        digest.update(piece)
     digest.update(json.dumps(manifest, sort_keys=True).encode())
     return digest.hexdigest()

@@ -1,6 +1,15 @@
 """Everything surfrecon raises on purpose; each error carries the exit code that the command line ends with."""
 
-OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")  # torch on GPU, CPU (Linux), CPU (Windows)
+import errno
+
+OUT_OF_MEMORY_TEXTS = (
+    "out of memory",  # torch on GPU
+    "can't allocate memory",  # torch on CPU, Linux
+    "not enough memory",  # torch on CPU, Windows
+    "cannot allocate memory",  # the loader of libraries
+    "failed to map segment",  # the same
+    "can't start new thread",  # Python
+)
 
 
 class SurfreconError(Exception):
@@ -28,7 +37,9 @@ class MissingDependencyError(SurfreconError, ImportError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python's, numpy's or torch's says that memory ran out."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
-    )
+    """Whether an error of Python's, numpy's, torch's or the loader's says that memory ran out."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, (RuntimeError, ImportError)):
+        return any(text in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
+    return isinstance(error, MemoryError)

@@ -226,6 +226,17 @@ def test_a_full_disk_is_a_warning_of_one_sentence_and_the_older_states_stay(tmp_
     assert newest(tmp_path) == (2.0, [])
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory"), OSError(errno.ENOMEM, "short")], ids=repr)
+def test_want_of_memory_is_a_warning_and_no_empty_folder_stays(error, tmp_path, monkeypatch):
+    def short(*_):
+        raise error
+
+    monkeypatch.setattr(module, "serialized", short)
+    (warning,) = keep_and_write(Checkpoints(run(tmp_path)), 1.0)
+    assert warning.startswith("no checkpoint could be left, the run goes on without: ") and not warning.endswith(": ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_in_the_place_of_the_folder_is_a_warning(tmp_path):
     (tmp_path / "checkpoints").write_text("mine")
     (warning,) = keep_and_write(Checkpoints(run(tmp_path)), 1.0)

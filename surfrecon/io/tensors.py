@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from surfrecon.errors import InputError
 from surfrecon.io.atomic import replacing
 
-KINDS = {"F16": np.float16, "F32": np.float32, "F64": np.float64, "U8": np.uint8, "U16": np.uint16}
-KINDS |= {"I8": np.int8, "I32": np.int32, "I64": np.int64}
+KINDS = {"F16": np.float16, "F32": np.float32, "F64": np.float64, "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64}
+KINDS |= {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64, "BOOL": np.bool_}
+NAMES = {np.dtype(kind): name for name, kind in KINDS.items()}
 MOST_HEADER = 1 << 24  # bytes
 
 
@@ -22,10 +23,28 @@ def write_arrays(file: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[st
     Args:
         notes: text that goes with them.
     """
-    from safetensors.numpy import save
-
     with replacing(file) as opened:
-        opened.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(notes or {}) or None))
+        opened.writelines(serialized(arrays, notes))
+
+
+def serialized(arrays: Mapping[str, np.ndarray], notes: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
+    """The bytes of a safetensors file one after another, without a copy of arrays that are contiguous.
+
+    The library makes the whole file in memory first, and aborts the process where there isn't enough for that.
+    """
+    ordered = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))  # so that each is aligned to its items
+    header: dict[str, object] = {"__metadata__": dict(notes)} if notes else {}
+    end = 0
+    for name, array in ordered.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": NAMES[array.dtype.newbyteorder("<")], "shape": array.shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little")
+    yield text
+    for array in ordered.values():
+        little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        yield little.reshape(-1).view(np.uint8).data
 
 
 def mapped_arrays(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -33,6 +33,8 @@ def fail(error):
         (MemoryError(), 3, "surfrecon: out of memory; lower --resolution"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 3, "surfrecon: out of memory; lower --resolution"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 3, "surfrecon: out of memory; lower"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 3, "surfrecon: out of memory; lower"),
+        (ImportError("liblapack.so: failed to map segment from shared object"), 3, "surfrecon: out of memory; lower"),
         (OSError(errno.ENOSPC, "No space left on device", "mesh.ply"), 3, "surfrecon: the disk is full: mesh.ply; free some space"),
         (KeyboardInterrupt(), 130, "surfrecon: interrupted"),
         (KeyError("vertex"), 1, "surfrecon: unexpected KeyError: 'vertex'; run again with -v"),
