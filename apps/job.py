@@ -144,7 +144,9 @@ def done(job: Job, options: argparse.Namespace, before: Reconstruction | None = 
     Args:
         before: what the frame before came to, if this is the next one of a sequence.
     """
+    from surfrecon.apps.console import INTERRUPTED
     from surfrecon.apps.files import claimed
+    from surfrecon.run import Stop
 
     started, output = time.perf_counter(), Output(options.output)
     _check_output(options, output)
@@ -153,7 +155,12 @@ def done(job: Job, options: argparse.Namespace, before: Reconstruction | None = 
         if output.unfinished() and not (options.resume or options.overwrite):
             left = f"{output.folder} holds checkpoints of an interrupted run"
             raise InputError(f"{left}; add --resume to continue it, or --overwrite to start again")
-        return _done(job, options, output, killed, started, before)
+        try:
+            return _done(job, options, output, killed, started, before)
+        except KeyboardInterrupt:
+            if output.unfinished():
+                raise Stop(f"{INTERRUPTED}, and --resume continues the run") from None
+            raise
 
 
 def _done(

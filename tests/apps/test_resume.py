@@ -118,6 +118,24 @@ def test_a_run_interrupted_before_its_first_state_leaves_nothing(folder, interru
     assert ended.err.endswith("surfrecon: interrupted; nothing half-written is left\n")
 
 
+def test_a_run_interrupted_after_its_fit_says_how_it_goes_on(sphere, options, whole, folder, surfrecon, monkeypatch):
+    stage = Run.stage
+
+    def signalling(self, name):
+        if name == "write":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return stage(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stage", signalling)
+        patch.setattr("surfrecon.checkpoints.INTERVAL", 0.0)
+        ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options)
+    assert ended.code == 143 and not (folder / "mesh.ply").exists()
+    assert ended.err.endswith("surfrecon: interrupted; nothing half-written is left, and --resume continues the run\n")
+    assert surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *options, "--resume").code == 0
+    assert (folder / "mesh.ply").read_bytes() == whole
+
+
 def test_what_is_not_the_interrupted_run_is_refused_and_nothing_is_touched(sphere, options, folder, surfrecon, interrupted):
     interrupted(signal.SIGINT, 75)
     before = {name: (folder / name).read_bytes() for name in names(folder)}
