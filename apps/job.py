@@ -26,6 +26,7 @@ log = logging.getLogger("surfrecon")
 REFUSED_EXCESS = 4  # an estimate of this many times the free memory is refused; a smaller excess is only warned about
 EXACT_SUFFIXES = (".ply", ".glb")
 MIN_FACES_FOR_SECOND_OPINION = 100  # manifold3d collapses what is tiny
+SECOND_OPINION_BYTES = 500  # a face: manifold3d takes 380, and ends the process with a segmentation fault where it can't have them
 
 
 @dataclass(frozen=True)
@@ -195,15 +196,17 @@ def _done(
 def check_mesh_file(file: Path, shown: Path) -> None:
     """The final gate: the file itself, read back, bounds a body once vertices at one place are taken as one.
 
+    Another library looks as well, where memory suffices for that.
+
     Args:
         file: what was written.
         shown: its name in the error.
     Raises:
         SurfreconError: it doesn't.
     """
-    import manifold3d
     import numpy as np
 
+    from surfrecon import memory
     from surfrecon.geometry import Mesh
     from surfrecon.io import read_mesh
     from surfrecon.repair import inspect
@@ -218,7 +221,11 @@ def check_mesh_file(file: Path, shown: Path) -> None:
             f"{report.boundary_edges} open edges, {report.nonmanifold_edges} non-manifold edges, {report.nonmanifold_vertices} "
             f"non-manifold vertices, {report.inconsistent_edges} inconsistent edges, volume {report.volume:.3g}"
         )
+    elif not memory.suffices(SECOND_OPINION_BYTES * report.faces):
+        log.debug("no second opinion on %s: memory is short", shown)
     elif report.faces >= MIN_FACES_FOR_SECOND_OPINION:
+        import manifold3d
+
         low, high = mesh.bounds()
         local = ((vertices - low) / (high - low).max()).astype(np.float32)  # manifold3d computes in float32
         status = manifold3d.Manifold(manifold3d.Mesh(local, mesh.faces.astype(np.uint32))).status()
@@ -299,12 +306,12 @@ def _preferred(job: Job, scan: Scan, method: Any, preset: str | None, run: Run) 
 
 def _plan(job: Job, scan: Scan, method: Any, choices: Choices, run: Run) -> dict[str, Any]:
     """What is known before the work: facts of the input, resolved settings, estimate."""
+    from surfrecon import memory
     from surfrecon.apps.console import size_text
-    from surfrecon.apps.machine import available_memory
     from surfrecon.reconstruction import estimate
     from surfrecon.settings import as_dict, method_name
 
-    cost, free = estimate(scan, method, choices.resolution), available_memory()
+    cost, free = estimate(scan, method, choices.resolution), memory.available()
     if free and cost.bytes > free:
         excess = f"this takes about {size_text(cost.bytes)} of memory at resolution {cost.resolution}, but {size_text(free)} are free"
         if cost.bytes > REFUSED_EXCESS * free:

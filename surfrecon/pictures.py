@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
+from surfrecon import memory
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, PointCloud, object_bounds
 
@@ -46,6 +47,7 @@ CREASE = np.cos(np.radians(20))  # a vertex normal further from its face's belon
 SPLAT_SPACINGS = 2.0  # side of a point's square, in spacings of the cloud
 SPLAT_PIXELS = 12  # at most
 PLANE_NEIGHBOURS = 12
+SCENE_BYTES = 250_000_000, 250  # that Embree and its threads take (134 MB), and for each face (100 to 150); without them it crashes
 SIDES = ("front", "right", "back", "left", "top", "bottom")
 
 
@@ -59,6 +61,7 @@ class Scene:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
 
+        memory.demand(SCENE_BYTES[0] + SCENE_BYTES[1] * len(mesh.faces), f"a scene of {len(mesh.faces):,} faces")
         low, high = mesh.bounds()
         self.centre = (low + high) / 2
         self.radius = max(float(np.linalg.norm(high - low)) / 2, np.finfo(np.float32).tiny)

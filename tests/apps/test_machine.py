@@ -1,8 +1,5 @@
 """What a machine offers, and what is done where a GPU is there but can't be used."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -30,21 +27,5 @@ def test_auto_passes_over_a_gpu_that_fails_and_says_so(monkeypatch):
     assert machine.chosen_device("auto") == ("cuda", None)
 
 
-def test_memory_is_told_in_bytes():
-    free, peak = machine.available_memory(), machine.peak_memory()
-    assert free is None or free > 2**20
-    assert peak is None or peak > 2**24
+def test_there_is_a_processor():
     assert machine.cpu_count() >= 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits of addresses are Linux's")
-def test_a_limit_on_addresses_counts_as_memory():
-    code = "from surfrecon.apps.machine import available_memory\nprint(available_memory())"
-
-    def limited():
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limited, check=True)
-    assert 0.8e9 < int(done.stdout) < 1e9

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 
+import manifold3d
 import numpy as np
 import pytest
+from solids import ball
 
 from surfrecon import ops
 from surfrecon.apps import job
@@ -282,7 +284,7 @@ def test_json_is_alone_on_stdout(sphere, quick, folder):
 
 
 def test_too_little_memory_is_said_before_the_work(sphere, quick, folder, surfrecon, monkeypatch):
-    monkeypatch.setattr("surfrecon.apps.machine.available_memory", lambda: 1000)
+    monkeypatch.setattr("surfrecon.memory.available", lambda: 1000)
     ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick)
     assert ended.code == 3 and "are free; lower --resolution" in ended.err and names(folder) == []
 
@@ -311,6 +313,17 @@ def test_gate_refuses_a_file_that_is_not_solid(faces, said, tmp_path):
     with pytest.raises(SurfreconError, match=said) as caught:
         job.check_mesh_file(tmp_path / "mesh.ply", tmp_path / "shown.ply")
     assert str(caught.value).startswith(f"{tmp_path / 'shown.ply'} isn't solid")
+
+
+def test_gate_asks_the_second_library_where_memory_suffices_alone(tmp_path, monkeypatch):
+    file, asked = tmp_path / "mesh.ply", []
+    write_mesh(ball(level=3), file)
+    manifold = manifold3d.Manifold
+    monkeypatch.setattr(manifold3d, "Manifold", lambda mesh: asked.append(1) or manifold(mesh))
+    for free, times in ((None, 1), (100_000, 1), (1_000_000_000, 2)):
+        monkeypatch.setattr("surfrecon.memory.available", lambda free=free: free)
+        job.check_mesh_file(file, file)
+        assert len(asked) == times
 
 
 def test_a_mesh_that_fails_the_gate_is_not_kept(sphere, quick, folder, surfrecon, monkeypatch):
