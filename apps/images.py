@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from surfrecon.errors import InputError
 
 if TYPE_CHECKING:
     from surfrecon.reconstruction import Reconstruction
-    from surfrecon.run import Run
+    from surfrecon.run import Run, Step
     from surfrecon.views import Views
 
 EXAMPLES = """
@@ -47,7 +48,8 @@ def run(options: argparse.Namespace) -> None:
 
     frames = frame_folders(options.folder)
     if frames:
-        sequence(frames, options)
+        with job.watched(options) as watch:
+            sequence(frames, options, watch)
     else:
         job.work(one(options), options)
 
@@ -88,10 +90,13 @@ def one(options: argparse.Namespace, check: bool = True) -> job.Job:
     return job.Job([options.folder], METHODS[0], read, view_facts, write, more)
 
 
-def sequence(frames: Sequence[Path], options: argparse.Namespace) -> None:
+def sequence(frames: Sequence[Path], options: argparse.Namespace, watch: Callable[[Step], None] | None) -> None:
     """A mesh for each frame, OUT_000, OUT_001 ...; each but the first from what the frame before came to.
 
     Resumed, it leaves finished frames alone and goes on by itself from the first that isn't.
+
+    Args:
+        watch: as a Job has it, of all frames.
     """
     if options.masks or isinstance(options.hold_out, Path):
         raise InputError("the frames of a sequence have their masks in their own folders, and what is held out is every Nth of each frame")
@@ -109,7 +114,7 @@ def sequence(frames: Sequence[Path], options: argparse.Namespace) -> None:
             print(f"{folder}: {output.mesh} is finished", file=sys.stderr)
             continue
         print(f"{folder}: frame {number + 1} of {len(frames)}", file=sys.stderr)
-        report, before = job.done(one(own, check=before is None), own, before)
+        report, before = job.done(replace(one(own, check=before is None), watch=watch), own, before)
         job.tell(report, own)
         if options.dry_run:
             return

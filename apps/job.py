@@ -7,8 +7,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,14 +115,25 @@ def add_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> argp
     how.add_argument("--budget", type=seconds, metavar="SECONDS", help="have the result by then, coarser if need be (default: no limit)")
     how.add_argument("--overwrite", action="store_true", help="replace OUT, OUT.open.* and OUT.run/ where they exist")
     how.add_argument("--resume", action="store_true", help="continue the interrupted run of the same command, from OUT.run/")
+    how.add_argument("--view", action="store_true", help="show the surface so far in a window; needs pip's surfrecon[open3d]")
     how.add_argument("--dry-run", action="store_true", help="read and check everything, show settings and estimate, write nothing")
     return what
 
 
 def work(job: Job, options: argparse.Namespace) -> None:
     """Do a job, from the options to the files and what is said of them."""
-    report, _ = done(job, options)
+    with watched(options) as watch:
+        report, _ = done(replace(job, watch=watch), options)
     tell(report, options)
+
+
+def watched(options: argparse.Namespace) -> AbstractContextManager[Callable[[Step], None] | None]:
+    """Job.watch as --view asks for it, and its window for as long as the block."""
+    if not options.view or options.dry_run:
+        return nullcontext()
+    from surfrecon.apps.preview import Preview
+
+    return Preview()
 
 
 def tell(report: dict[str, Any], options: argparse.Namespace) -> None:

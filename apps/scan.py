@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ from surfrecon.errors import InputError
 if TYPE_CHECKING:
     from surfrecon.geometry import PointCloud
     from surfrecon.reconstruction import Reconstruction
-    from surfrecon.run import Run, Step
+    from surfrecon.run import Run
 
 EXAMPLES = """
 PROG scan.ply -o mesh.ply
@@ -35,20 +33,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scans", nargs="+", type=Path, metavar="IN", help=where)
     points.add_options(parser)
     job.add_options(parser, METHODS)
-    parser.add_argument("--view", action="store_true", help="show the surface so far in a window; needs pip's surfrecon[open3d]")
 
 
 def run(options: argparse.Namespace) -> None:
     from surfrecon.apps.info import scan_facts
 
     points.selection(options)  # what can't be is refused before the work begins
-
-    def shown(options: argparse.Namespace) -> AbstractContextManager[Callable[[Step], None] | None]:
-        if not options.view or options.dry_run:
-            return nullcontext()
-        from surfrecon.apps.preview import Preview
-
-        return Preview()
 
     def read(run: Run) -> PointCloud:
         from surfrecon.geometry import check_extent
@@ -73,5 +63,4 @@ def run(options: argparse.Namespace) -> None:
 
         return preferred_method(scan, run)
 
-    with shown(options) as watch:
-        job.work(job.Job(options.scans, METHODS[0], read, facts, write, prefer=prefer, watch=watch), options)
+    job.work(job.Job(options.scans, METHODS[0], read, facts, write, prefer=prefer), options)
