@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surfrecon.apps import points
+from surfrecon.apps.units import units_of
 from surfrecon.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ PROG scan.laz --json
 PROG town.laz --class 2 --voxel 0.5
 PROG mesh.ply
 """
-LINEAR_UNIT = re.compile(r'(?<!ANGLE)UNIT\["([^"]+)"\s*,\s*([-+.0-9eE]+)')
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -87,25 +86,12 @@ def estimates(scan: PointCloud) -> list[dict[str, Any]]:
     return rows
 
 
-def units(crs: str | None) -> str:
-    """The unit of the coordinates as the text of their reference system (WKT 1 or 2) states it, else "not stated"."""
-    if not crs:
-        return "not stated"
-    horizontal = re.split(r"VERT_?(?:CS|CRS)\[", crs)[0]
-    if re.match(r"\s*GEOG(CS|CRS)\[", horizontal):
-        return "degrees"
-    after_axes = horizontal.rpartition("CS[Cartesian")[2]  # WKT 2 gives units to ellipsoids, too; those of the axes come last
-    found = LINEAR_UNIT.findall(after_axes)
-    linear = [name for name, _ in found if not re.match("degree|radian|grad|unity", name, re.IGNORECASE)]
-    return linear[-1] if linear else "not stated"
-
-
 def _common(item: PointCloud | Mesh, positions: np.ndarray) -> dict[str, Any]:
     bounds = item.bounds() if len(positions) else None
     return {
         "bounds": bounds,
         "extent": None if bounds is None else bounds[1] - bounds[0],
-        "units": item.unit or units(item.crs),
+        "units": item.unit or units_of(item.crs),
         "crs": item.crs,
         "normals": item.normals is not None,
         "colors": item.colors is not None,

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from surfrecon.apps.console import size_text
+from surfrecon.apps.units import NOT_STATED, short
 
 LONG, SUMMARY = 160, 60  # letters: a longer text is folded, and shows so many
 LABELS = {
@@ -22,7 +23,6 @@ LABELS = {
     "noise_unit": "noise, in the unit box",
     "peak_memory_bytes": "memory, at most",
 }
-SHORT_UNITS = {"metre": "m", "meter": "m", "millimetre": "mm", "millimeter": "mm", "centimetre": "cm", "centimeter": "cm", "foot": "ft"}
 
 
 def section(title: str, content: str, kind: str = "plain") -> str:
@@ -68,8 +68,8 @@ def number(value: float) -> str:
 
 def unit_of(given: dict[str, Any]) -> str:
     """What lengths are counted in, as short as it goes."""
-    name = given.get("units") or "not stated"
-    return "units" if name == "not stated" else SHORT_UNITS.get(name.lower(), name)
+    name = given.get("units") or NOT_STATED
+    return "units" if name == NOT_STATED else short(name)
 
 
 def _folded(text: str) -> str:

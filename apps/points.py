@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surfrecon.apps.options import positive, whole
+from surfrecon.apps.units import NOT_STATED, SPELLINGS, short, units_of
 from surfrecon.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("surfrecon")
 
-UNITS = ("mm", "cm", "m", "ft", "us-ft")  # those of geometry.py, which --help doesn't wait for
-SPELLINGS = {  # how reference systems spell units
-    "mm": ("mm", "millimetre", "millimeter"),
-    "cm": ("cm", "centimetre", "centimeter"),
-    "m": ("m", "metre", "meter"),
-    "ft": ("ft", "foot", "Foot (International)", "international foot"),
-    "us-ft": ("us-ft", "US survey foot", "Foot_US", "foot_US", "U.S. survey foot"),
-}
 CORNERS = ("XMIN", "YMIN", "ZMIN", "XMAX", "YMAX", "ZMAX")
 
 
@@ -35,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--crop", nargs=6, type=float, metavar=CORNERS, help="only those in this box, in the file's coordinates")
     which.add_argument("--voxel", type=_side, metavar="SIZE", help="means over cells of this side, in the file's units")
     which.add_argument("--class", type=whole(0, 255), nargs="+", dest="classes", metavar="N", help="only these classes (LAS, LAZ)")
-    which.add_argument("--units", choices=UNITS, help="what the file's numbers are; the mesh keeps them, report and 3MF say so")
+    which.add_argument("--units", choices=tuple(SPELLINGS), help="what the file's numbers are; the mesh keeps them, report and mesh say so")
 
 
 def asked(options: argparse.Namespace) -> bool:
@@ -56,7 +49,6 @@ def selection(options: argparse.Namespace) -> Selection:
 
 def read(files: Sequence[Path], options: argparse.Namespace, run: Run | None = None) -> PointCloud:
     """The scan that some files and the options make; a folder holds depth maps with poses, which are fused."""
-    from surfrecon.apps.info import units
     from surfrecon.io import read_scans
     from surfrecon.selection import selected
 
@@ -69,8 +61,8 @@ def read(files: Sequence[Path], options: argparse.Namespace, run: Run | None = N
         scan = read_scans(files, chosen)
     if options.units is None:
         return scan
-    said = scan.unit or units(scan.crs)
-    if said not in ("not stated", *SPELLINGS[options.units]):
+    said = scan.unit or units_of(scan.crs)
+    if short(said) not in (NOT_STATED, options.units):
         log.warning("the scan says that its unit is %s, --units says %s: the latter is taken", said, options.units)
     return replace(scan, unit=options.units)
 

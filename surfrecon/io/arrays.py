@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from surfrecon.errors import InputError
-from surfrecon.geometry import PointCloud
+from surfrecon.geometry import UNITS, PointCloud
 from surfrecon.io import attributes
 from surfrecon.io.atomic import replacing
 from surfrecon.io.guess import guessed
@@ -52,7 +52,7 @@ def _parts(path: Path, records: np.ndarray) -> dict:
 
 
 def read_npz(path: Path) -> PointCloud:
-    """`points`, and where there `normals`, `colors`, `origins` (N, 3), text `crs`; every other array (N,) is a scalar field."""
+    """`points`, and where there `normals`, `colors`, `origins` (N, 3), texts `crs` and `unit`; every other array (N,) is a scalar field."""
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")}
@@ -65,7 +65,8 @@ def read_npz(path: Path) -> PointCloud:
                 arrays[name] = read_array(file, info.file_size)
     if "points" not in arrays:
         raise InputError(f"it holds no array named 'points' (it has {', '.join(sorted(arrays)[:20]) or 'none'})")
-    crs = arrays.pop("crs", np.zeros(()))
+    known = {name: _text(arrays.pop(name)) for name in ("crs", "unit") if name in arrays}
+    known["unit"] = known["unit"] if known.get("unit") in UNITS else None
     parts = {name: arrays.pop(name) for name in VECTORS if name in arrays}
     rows = len(parts["points"]) if parts["points"].ndim else 0
     for name, array in parts.items():
@@ -74,7 +75,11 @@ def read_npz(path: Path) -> PointCloud:
     scalars = {name: array for name, array in arrays.items() if array.shape == (rows,) and array.dtype.kind in "iufb"}
     if left := sorted(arrays.keys() - scalars.keys()):
         log.info("%s: left out the arrays that are not one number per point: %s", path.name, ", ".join(left))
-    return attributes.scan(path, **parts, scalars=scalars, crs=str(crs) if crs.dtype.kind == "U" and not crs.ndim else None)
+    return attributes.scan(path, **parts, scalars=scalars, **known)
+
+
+def _text(array: np.ndarray) -> str | None:
+    return str(array) if array.dtype.kind == "U" and not array.ndim else None
 
 
 def read_array(file: BinaryIO, size: int) -> np.ndarray:
@@ -95,9 +100,8 @@ def read_array(file: BinaryIO, size: int) -> np.ndarray:
 def write_npz(cloud: PointCloud, path: Path) -> list[str]:
     """Store a scan without loss, in the types it has in memory."""
     arrays = {name: getattr(cloud, name) for name in VECTORS if getattr(cloud, name) is not None}
-    if cloud.crs is not None:
-        arrays["crs"] = np.array(cloud.crs)
-    arrays |= dict(zip(attributes.free_names(cloud.scalars, taken={*VECTORS, "crs"}), cloud.scalars.values()))
+    arrays |= {name: np.array(text) for name in ("crs", "unit") if (text := getattr(cloud, name)) is not None}
+    arrays |= dict(zip(attributes.free_names(cloud.scalars, taken={*VECTORS, "crs", "unit"}), cloud.scalars.values()))
     with replacing(path) as target, zipfile.ZipFile(target, "w") as archive:
         for name, array in arrays.items():
             # ZipInfo's fixed date, not today's: the same scan gives the same bytes.

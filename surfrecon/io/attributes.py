@@ -73,10 +73,10 @@ def scan(path: Path, *, points: np.ndarray, normals=None, colors=None, origins=N
     )
 
 
-def mesh(path: Path, faces: np.ndarray, *, points: np.ndarray, normals=None, colors=None, origins=None, scalars=None, crs=None) -> Mesh:
-    """A Mesh of a file's raw values, like `scan`; sensor origins have no place in it."""
+def mesh(path: Path, faces: np.ndarray, *, points: np.ndarray, normals=None, colors=None, origins=None, scalars=None, **known) -> Mesh:
+    """A Mesh of a file's raw values, like `scan`; sensor origins have no place in it. What is `known` besides: crs, unit."""
     scalars = {name: native(value) for name, value in (scalars or {}).items()}
-    return Mesh(points, faces, normals=unit_normals(path, normals), colors=srgb(path, colors), scalars=scalars, crs=crs)
+    return Mesh(points, faces, normals=unit_normals(path, normals), colors=srgb(path, colors), scalars=scalars, **known)
 
 
 def native(column: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ def free_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
 
 def left_out(mesh: Mesh, form: str, *kept: str) -> list[str]:
     """The sentence that says what of a mesh a format has no place for, if anything."""
-    carried = {"normals": mesh.normals, "colors": mesh.colors, "scalars": mesh.scalars or None, "crs": mesh.crs}
+    carried = {"normals": mesh.normals, "colors": mesh.colors, "scalars": mesh.scalars or None, "crs": mesh.crs, "unit": mesh.unit}
     words = {"colors": "colours", "scalars": f"scalar fields ({', '.join(mesh.scalars)})", "crs": "coordinate reference system"}
     lost = [words.get(part, part) for part, value in carried.items() if value is not None and part not in kept]
     return [f"{form} has no place for the {', '.join(lost)}: write PLY or GLB to keep what the mesh carries"] if lost else []

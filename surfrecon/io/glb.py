@@ -94,7 +94,10 @@ def _write(path: Path, mesh: Mesh, origin: np.ndarray, arrays: dict[str, np.ndar
             file.write(np.ascontiguousarray(blob, blob.dtype.newbyteorder("<")).data)
         file.write(picture)
     inexact = [name for name, values in mesh.scalars.items() if (values.astype(np.float32) != values)[np.isfinite(values)].any()]
-    return [f"GLB holds fields as float32: {', '.join(inexact)} keep 7 digits"] if inexact else []
+    notes = [f"GLB holds fields as float32: {', '.join(inexact)} keep 7 digits"] if inexact else []
+    if mesh.unit not in (None, "m"):
+        notes.append(f"GLB's numbers are metres by its standard: these stay as they are, in {mesh.unit}, which few programs will see")
+    return notes
 
 
 def _document(arrays: dict[str, np.ndarray], indices: np.ndarray, mesh: Mesh, origin: np.ndarray, picture: int) -> dict:
@@ -114,8 +117,9 @@ def _document(arrays: dict[str, np.ndarray], indices: np.ndarray, mesh: Mesh, or
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = YUP_FROM_WORLD, YUP_FROM_WORLD @ origin
     primitive = {"attributes": {name: i for i, name in enumerate(arrays)}, "indices": len(arrays), "material": 0, "mode": 4}
+    known = {"crs": mesh.crs, "unit": mesh.unit}
     document = {
-        "asset": {"version": "2.0", "generator": "surfrecon", "extras": {"crs": mesh.crs} if mesh.crs is not None else {}},
+        "asset": {"version": "2.0", "generator": "surfrecon", "extras": {k: v for k, v in known.items() if v is not None}},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "matrix": matrix.T.ravel().tolist()}],

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from surfrecon.errors import InputError
-from surfrecon.geometry import Mesh
+from surfrecon.geometry import UNITS, Mesh
 from surfrecon.io import attributes
 from surfrecon.io.glb import BINARY_CHUNK, JSON_CHUNK, MAGIC, YUP_FROM_WORLD, srgb_from_linear
 from surfrecon.io.rounding import distinct
@@ -35,8 +35,8 @@ def read_mesh(path: Path) -> Mesh:
     merged = {name: np.concatenate([part[name] for part in parts]) for name in common if name != "scalars"}
     fields = [name for name in parts[0]["scalars"] if all(name in part["scalars"] for part in parts)]
     merged["scalars"] = {name: np.concatenate([part["scalars"][name] for part in parts]) for name in fields}
-    crs = document.get("asset", {}).get("extras", {}).get("crs")
-    return attributes.mesh(path, faces, **merged, crs=crs if isinstance(crs, str) else None)
+    crs, unit = (document.get("asset", {}).get("extras", {}).get(name) for name in ("crs", "unit"))
+    return attributes.mesh(path, faces, **merged, crs=crs if isinstance(crs, str) else None, unit=unit if unit in tuple(UNITS) else None)
 
 
 def _chunks(data: bytes) -> tuple[dict, bytes]:

@@ -6,7 +6,6 @@ seam. Texture coordinates, materials and groups are passed over; no other file i
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,9 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, TexturedMesh
 from surfrecon.io import attributes
 from surfrecon.io.atomic import replacing
+from surfrecon.io.comments import heard, said
 from surfrecon.io.numbers import parse_numbers, parse_table
-from surfrecon.io.ply import CRS, read_crs, triangles
+from surfrecon.io.ply import triangles
 from surfrecon.io.rounding import needs_double
 
 CHUNK = 2**16  # rows formatted at a time
@@ -43,8 +43,8 @@ def read_mesh(path: Path) -> Mesh:
     parts = {"points": table[:, :3], "colors": table[:, 3:6] if table.shape[1] >= 6 else None}
     if len(normals) == len(vertices) and np.array_equal(normal_of_corner, corners):
         parts["normals"] = parse_table(normals, "lines 'vn'")[:, :3]
-    crs = re.search(rb"\n# *(%s[^\r\n]*)" % CRS.encode(), text)
-    return attributes.mesh(path, triangles(lengths, corners - 1), **parts, crs=read_crs(crs[1].decode(errors="replace")) if crs else None)
+    remarks = re.findall(rb"\n# *((?:crs|unit) [^\r\n]*)", text)
+    return attributes.mesh(path, triangles(lengths, corners - 1), **parts, **heard(line.decode(errors="replace") for line in remarks))
 
 
 def _corners(text: bytes, count: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -67,7 +67,7 @@ def write_mesh(mesh: Mesh, path: Path) -> list[str]:
     with replacing(path) as file:
         _write_vertices(file, mesh)
         _write_faces(file, mesh)
-    return attributes.left_out(mesh, "OBJ", "normals", "colors", "crs")
+    return attributes.left_out(mesh, "OBJ", "normals", "colors", "crs", "unit")
 
 
 def write_textured(textured: TexturedMesh, path: Path) -> list[str]:
@@ -87,14 +87,13 @@ def write_textured(textured: TexturedMesh, path: Path) -> list[str]:
         _write_faces(file, mesh, corner.reshape(-1, 3))
         for written in (shown, about, file):
             written.flush()  # what can fail for want of space fails before the first of them appears
-    return attributes.left_out(mesh, "OBJ", "normals", "crs")
+    return attributes.left_out(mesh, "OBJ", "normals", "crs", "unit")
 
 
 def _write_vertices(file, mesh: Mesh, head: str = "") -> None:
     digits, vertices = (17, mesh.vertices) if needs_double(mesh.vertices) else (9, mesh.vertices.astype(np.float32))
     file.write(b"# written by surfrecon\n")
-    if mesh.crs is not None:
-        file.write(f"# {CRS}{json.dumps(mesh.crs)}\n".encode())
+    file.writelines(f"# {line}\n".encode() for line in said(mesh))
     file.write(head.encode())
     if mesh.colors is None:
         _write_rows(file, f"v %.{digits}g %.{digits}g %.{digits}g\n", vertices)

@@ -1,8 +1,7 @@
-"""OFF meshes: positions and faces in text; the coordinate reference system, out, as a comment `crs "..."` (a JSON string)."""
+"""OFF meshes: positions and faces in text; the coordinate reference system and the unit as comments."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
 from surfrecon.io.atomic import replacing
 from surfrecon.io.attributes import left_out
+from surfrecon.io.comments import heard, said
 from surfrecon.io.numbers import parse_numbers, parse_table
-from surfrecon.io.ply import CRS, read_crs, triangles
+from surfrecon.io.ply import triangles
 from surfrecon.io.rounding import needs_double
 
 CHUNK = 2**16  # rows formatted at a time
@@ -22,7 +22,7 @@ CHUNK = 2**16  # rows formatted at a time
 def read_mesh(path: Path) -> Mesh:
     """Vertices and faces as the file numbers them, polygons cut into fans; colours and normals are passed over."""
     text = path.read_bytes()
-    crs = re.search(rb"^# *(%s[^\r\n]*)" % CRS.encode(), text, re.MULTILINE)
+    remarks = re.findall(rb"^# *((?:crs|unit) [^\r\n]*)", text, re.MULTILINE)
     text = re.sub(rb"#[^\r\n]*", b"", text)
     head = re.match(rb"\s*(ST)?C?N?OFF", text)  # the counts may follow on the same line
     if not head or b"\0" in text[:4096]:
@@ -35,8 +35,8 @@ def read_mesh(path: Path) -> Mesh:
     vertices, faces = counts[:2].tolist()
     if len(lines) != vertices + faces:
         raise InputError(f"its header promises {vertices} vertices and {faces} faces, but {len(lines)} lines follow: it was cut short")
-    crs = read_crs(crs[1].decode(errors="replace")) if crs else None
-    return Mesh(parse_table(lines[:vertices], "vertices")[:, :3], _faces(lines[vertices:]), crs=crs)
+    points, known = parse_table(lines[:vertices], "vertices")[:, :3], heard(line.decode(errors="replace") for line in remarks)
+    return Mesh(points, _faces(lines[vertices:]), **known)
 
 
 def write_mesh(mesh: Mesh, path: Path) -> list[str]:
@@ -44,14 +44,13 @@ def write_mesh(mesh: Mesh, path: Path) -> list[str]:
     digits, vertices = (17, mesh.vertices) if needs_double(mesh.vertices) else (9, mesh.vertices.astype(np.float32))
     with replacing(path) as file:
         file.write(b"OFF\n# written by surfrecon\n")
-        if mesh.crs is not None:
-            file.write(f"# {CRS}{json.dumps(mesh.crs)}\n".encode())
+        file.writelines(f"# {line}\n".encode() for line in said(mesh))
         file.write(f"{len(vertices)} {len(mesh.faces)} 0\n".encode())
         for form, rows in ((f"%.{digits}g %.{digits}g %.{digits}g\n", vertices), ("3 %d %d %d\n", mesh.faces)):
             for start in range(0, len(rows), CHUNK):
                 part = rows[start : start + CHUNK]
                 file.write((form * len(part) % tuple(part.ravel().tolist())).encode())
-    return left_out(mesh, "OFF", "crs")
+    return left_out(mesh, "OFF", "crs", "unit")
 
 
 def _faces(lines: list[bytes]) -> np.ndarray:

@@ -1,12 +1,11 @@
 """PLY: scans and meshes, in and out.
 
 Written: binary little endian; positions double where float would cost too much, colours uchar, scalars in their own type, the coordinate
-reference system as a comment `crs "..."` (a JSON string, which keeps it on one line).
+reference system and the unit as comments.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,10 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, PointCloud
 from surfrecon.io import attributes
 from surfrecon.io.atomic import replacing
+from surfrecon.io.comments import heard, said
 from surfrecon.io.ply_tables import Lists, read_tables
 
 TYPE_NAMES = {"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint", "f4": "float", "f8": "double"}
-CRS = "crs "
 
 
 def read_scan(path: Path) -> PointCloud:
@@ -44,7 +43,7 @@ def _read(path: Path) -> tuple[dict, dict]:
     parts = attributes.from_columns(vertex)
     if "points" not in parts:
         raise InputError(f"it has no element 'vertex' with x, y and z (elements: {', '.join(tables) or 'none'})")
-    return parts | {"crs": next((read_crs(c) for c in comments if c.startswith(CRS)), None)}, tables.get("face", {})
+    return parts | heard(comments), tables.get("face", {})
 
 
 def triangles(lengths: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -53,16 +52,6 @@ def triangles(lengths: np.ndarray, corners: np.ndarray) -> np.ndarray:
     first = np.repeat(np.cumsum(lengths) - lengths, fan)
     step = np.arange(fan.sum()) - np.repeat(np.cumsum(fan) - fan, fan)
     return np.column_stack([corners[first], corners[first + step + 1], corners[first + step + 2]]).astype(np.int64)
-
-
-def read_crs(comment: str) -> str:
-    """The text behind `crs`, be it a JSON string as we write it or plain."""
-    text = comment.removeprefix(CRS).strip()
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, str) else text
 
 
 def write_scan(cloud: PointCloud, path: Path) -> list[str]:
@@ -80,8 +69,7 @@ def _write(path: Path, item: PointCloud | Mesh, faces: np.ndarray | None) -> lis
     for name, column in columns.items():
         rows[name] = column
     lines = ["ply", "format binary_little_endian 1.0", "comment written by surfrecon"]
-    if item.crs is not None:
-        lines += [f"comment {CRS}{json.dumps(item.crs)}"]
+    lines += [f"comment {line}" for line in said(item)]
     lines += [f"element vertex {len(rows)}"]
     lines += [f"property {TYPE_NAMES[column.dtype.str[1:]]} {name}" for name, column in columns.items()]
     if faces is not None:

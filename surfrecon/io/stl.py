@@ -73,7 +73,8 @@ def write_mesh(mesh: Mesh, path: Path) -> list[str]:
         if moved:
             file.flush()  # what can fail for want of space fails before the sidecar appears
             with replacing(sidecar) as beside:
-                about = {"origin": origin.tolist(), "crs": mesh.crs, "meaning": "world = origin + coordinates in the STL file"}
+                meaning = "world = origin + coordinates in the STL file"
+                about = {"origin": origin.tolist(), "crs": mesh.crs, "unit": mesh.unit, "meaning": meaning}
                 beside.write(json.dumps(about, indent=1).encode())
             notes.append(f"STL's float32 cannot hold these coordinates: they are relative to {origin.tolist()}, as {sidecar.name} says")
     if not moved:

@@ -7,7 +7,6 @@ holds one whole number is the count of the points that follow, as in PTS, where 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -21,12 +20,12 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import PointCloud
 from surfrecon.io import attributes
 from surfrecon.io.atomic import replacing
+from surfrecon.io.comments import heard, said
 from surfrecon.io.guess import guessed
 
 log = logging.getLogger("surfrecon")
 
 COMMENTS = ("#", "//")
-CRS = "crs "
 SNIFFED_LINES = 200  # the first line of numbers must be among them
 LONGEST_LINE = 2**16  # characters: a longer one belongs to no point
 CHUNK = 2**16  # rows formatted at a time
@@ -44,7 +43,7 @@ class _Layout:
     decimal_comma: bool
     names: list[str]
     count: int | None
-    crs: str | None
+    known: dict[str, str | None]  # crs and unit
 
 
 def read_scan(path: Path) -> PointCloud:
@@ -67,7 +66,7 @@ def read_scan(path: Path) -> PointCloud:
     if len(counts) > 1:
         log.info("%s: it holds %d scans, each behind its count", path.name, len(counts))
         parts["scalars"] = parts["scalars"] | {"scan": np.repeat(np.arange(len(counts), dtype=np.int32), [found for _, found in counts])}
-    return attributes.scan(path, **parts, crs=layout.crs)
+    return attributes.scan(path, **parts, **layout.known)
 
 
 def _parts(path: Path, table: np.ndarray, names: list[str]) -> dict:
@@ -97,7 +96,7 @@ def _rows(lines: Iterator[str], layout: _Layout, counts: list[list[int]]) -> Ite
 
 
 def _sniff(path: Path) -> _Layout:
-    names, count, crs, skip = "", None, None, 0
+    names, count, remarks, skip = "", None, [], 0
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for skip in range(SNIFFED_LINES):
             line = file.readline(LONGEST_LINE)
@@ -107,11 +106,11 @@ def _sniff(path: Path) -> _Layout:
                 break
             line = line.strip()
             if line.startswith(COMMENTS):
-                said = line.lstrip("#/").strip()
-                if said.startswith(CRS):
-                    crs = _crs(said.removeprefix(CRS).strip())
+                remark = line.lstrip("#/").strip()
+                if re.match(r"crs |unit \"", remark):
+                    remarks.append(remark)
                 else:
-                    names = said or names
+                    names = remark or names
             elif re.fullmatch(r"\d+", line):
                 count = int(line[:COUNT_DIGITS])
             elif line:
@@ -125,16 +124,9 @@ def _sniff(path: Path) -> _Layout:
                     choices = [_split(names, delimiter), re.split(r"[,;\s]+", names)]
                     named = next((c for c in choices if len(c) == columns and not all(map(_is_number, c))), [])
                     named = [n.strip().strip("\"'") or f"column_{i + 1}" for i, n in enumerate(named)]
-                    return _Layout(skip, delimiter, decimal_comma, named, count, crs)
+                    return _Layout(skip, delimiter, decimal_comma, named, count, heard(remarks))
                 names = line
     raise InputError(f"it holds no line of numbers{f' among its first {SNIFFED_LINES}' if skip == SNIFFED_LINES - 1 else ''}")
-
-
-def _crs(text: str) -> str:
-    try:
-        return str(json.loads(text))
-    except ValueError:
-        return text
 
 
 def _separators(line: str) -> tuple[str | None, bool]:
@@ -163,8 +155,7 @@ def write_scan(cloud: PointCloud, path: Path) -> list[str]:
     columns = attributes.columns_of(cloud)
     form = " ".join("%d" if c.dtype.kind in "iub" else "%.9g" if c.dtype.itemsize <= 4 else "%.17g" for c in columns.values()) + "\n"
     with replacing(path) as file:
-        if cloud.crs is not None:
-            file.write(f"# {CRS}{json.dumps(cloud.crs)}\n".encode())
+        file.writelines(f"# {line}\n".encode() for line in said(cloud))
         file.write(f"# {' '.join(columns)}\n".encode())
         for start in range(0, len(cloud), CHUNK):
             rows = zip(*(column[start : start + CHUNK].tolist() for column in columns.values()))

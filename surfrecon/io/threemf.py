@@ -53,7 +53,7 @@ RELATIONS = f"""<?xml version="1.0" encoding="UTF-8"?>
 def write_mesh(mesh: Mesh, path: Path) -> list[str]:
     """Store the triangles with the mesh's unit; the notes say what was left out, and which unit was taken where none is known."""
     origin, local = localized(mesh.vertices)
-    notes = left_out(mesh, "3MF", "crs")
+    notes = left_out(mesh, "3MF", "crs", "unit")
     unit = UNITS.get(mesh.unit or "mm", "foot")
     if mesh.unit is None:
         notes.append("3MF needs a unit and nothing names one: it says millimetres, --units says otherwise")

@@ -1,17 +1,14 @@
 """surfrecon export: lighter, smoother, closed meshes in every format, read back."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from solids import ball, together
 
 from surfrecon.geometry import Mesh
 from surfrecon.io import MESH_WRITERS, read_mesh, write_mesh
 from surfrecon.repair import inspect, selected
-
-sys.path.append(str(Path(__file__).parent.parent))
-from solids import ball, together
 
 CENTRE = np.array([8e5, 5.8e6, 120.0])
 COLOURED = Path(__file__).parents[2].parent / "shared/data/coloured/ankylosaurus_mesh.ply"

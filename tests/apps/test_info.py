@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from surfrecon.apps.info import scan_facts, units
+from surfrecon.apps.info import scan_facts
+from surfrecon.apps.units import units_of
 from surfrecon.geometry import PointCloud
 from surfrecon.io import write_scan
 from surfrecon.settings import presets
@@ -40,7 +41,7 @@ WKT2 = (
     ids=["none", "empty", "code", "geographic", "metre", "foot", "compound", "wkt2", "compound wkt2"],
 )
 def test_units_are_those_of_the_horizontal_axes(crs, unit):
-    assert units(crs) == unit
+    assert units_of(crs) == unit
 
 
 def test_facts_of_a_scan():

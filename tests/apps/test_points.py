@@ -1,18 +1,15 @@
 """Scans out of folders of depth maps, and what files and folders can't be named together."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from arc import AXES, CENTRE, ellipsoid
 
 from surfrecon.data_tools.view_writers import write_views
 from surfrecon.io import read_mesh
 from surfrecon.repair import inspect
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from arc import AXES, CENTRE, ellipsoid
 
 
 @pytest.fixture(scope="module")

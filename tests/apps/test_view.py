@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from solids import ball
 
 from surfrecon.data_tools.cameras import cameras_around
 from surfrecon.data_tools.textures import stone
@@ -22,9 +22,6 @@ from surfrecon.data_tools.views import render
 from surfrecon.geometry import Mesh, PointCloud, directions_around
 from surfrecon.io import read_mesh, write_mesh, write_scan
 from surfrecon.repair import inspect
-
-sys.path.append(str(Path(__file__).parent.parent))
-from solids import ball
 
 LIMIT = 120  # seconds for one window; Open3D takes up to 10 to load
 FAR = np.array([8e5, 5.8e6, 100.0])
