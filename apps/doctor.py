@@ -56,7 +56,7 @@ def diagnosis(device: str, backend: str) -> dict[str, Any]:
     """Everything the command says."""
     import torch
 
-    from surfrecon import memory, ops
+    from surfrecon import headroom, ops
     from surfrecon.apps.machine import chosen_device, cpu_count
     from surfrecon.apps.versions import versions
 
@@ -67,7 +67,7 @@ def diagnosis(device: str, backend: str) -> dict[str, Any]:
         "device": chosen,
         "processors": cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_bytes": memory.available(),
+        "memory_bytes": headroom.available(),
         "candidates": [{"backend": name, "what": what, "problem": problem} for name, problem, what in ops.candidates(chosen)],
         "backends": [{"op": op, "backend": name, "reason": reason} for op, name, reason in ops.choices(chosen, backend)],
         "extras": [asdict(extra) | {"problem": problem(extra), "install": f'pip install "surfrecon[{extra.name}]"'} for extra in EXTRAS],

@@ -217,7 +217,7 @@ def check_mesh_file(file: Path, shown: Path) -> None:
     """
     import numpy as np
 
-    from surfrecon import memory
+    from surfrecon import headroom
     from surfrecon.geometry import Mesh
     from surfrecon.io import read_mesh
     from surfrecon.repair import inspect
@@ -232,7 +232,7 @@ def check_mesh_file(file: Path, shown: Path) -> None:
             f"{report.boundary_edges} open edges, {report.nonmanifold_edges} non-manifold edges, {report.nonmanifold_vertices} "
             f"non-manifold vertices, {report.inconsistent_edges} inconsistent edges, volume {report.volume:.3g}"
         )
-    elif not memory.suffices(SECOND_OPINION_BYTES * report.faces):
+    elif not headroom.suffices(SECOND_OPINION_BYTES * report.faces):
         log.debug("no second opinion on %s: memory is short", shown)
     elif report.faces >= MIN_FACES_FOR_SECOND_OPINION:
         import manifold3d
@@ -317,12 +317,12 @@ def _preferred(job: Job, scan: Scan, method: Any, preset: str | None, run: Run) 
 
 def _plan(job: Job, scan: Scan, method: Any, choices: Choices, run: Run) -> dict[str, Any]:
     """What is known before the work: facts of the input, resolved settings, estimate."""
-    from surfrecon import memory
+    from surfrecon import headroom
     from surfrecon.apps.console import size_text
     from surfrecon.reconstruction import estimate
     from surfrecon.settings import as_dict, method_name
 
-    cost, free = estimate(scan, method, choices.resolution), memory.available()
+    cost, free = estimate(scan, method, choices.resolution), headroom.available()
     if free and cost.bytes > free:
         excess = f"this takes about {size_text(cost.bytes)} of memory at resolution {cost.resolution}, but {size_text(free)} are free"
         if cost.bytes > REFUSED_EXCESS * free:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from surfrecon import memory
+from surfrecon import headroom
 from surfrecon.errors import InputError, ResourceError
 
 LEAST_ADDRESSES = 950_000_000  # bytes that the libraries need for the smallest scan; with less one of them may end the process
@@ -18,7 +18,7 @@ def check_address_space() -> None:
     Raises:
         ResourceError: `ulimit -v` leaves too little.
     """
-    free = memory.free_addresses()
+    free = headroom.free_addresses()
     if free is not None and free < LEAST_ADDRESSES:
         need = f"the least that the libraries need is {LEAST_ADDRESSES / 1e6:.0f} MB"
         raise ResourceError(f"out of memory: a limit (ulimit -v) leaves {max(0, free) / 1e6:.0f} MB, {need}; raise the limit")

@@ -22,7 +22,7 @@ def assemble(result: Reconstruction, run: Run, files: list[Path]) -> dict[str, A
     """
     import numpy as np
 
-    from surfrecon import memory
+    from surfrecon import headroom
     from surfrecon.apps.versions import versions
 
     confidence = result.mesh.scalars.get("confidence")
@@ -44,7 +44,7 @@ def assemble(result: Reconstruction, run: Run, files: list[Path]) -> dict[str, A
         "threads": run.threads,
         "timings": run.timings,
         "seconds": sum(run.timings.values()),
-        "peak_memory_bytes": memory.peak(),
+        "peak_memory_bytes": headroom.peak(),
         "facts": run.facts,
         "warnings": run.warnings,
         "versions": versions(),

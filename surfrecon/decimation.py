@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from surfrecon import memory
+from surfrecon import headroom
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
 from surfrecon.metrics import closest, sample_surface
@@ -166,7 +166,7 @@ def _collapsed(points: np.ndarray, faces: np.ndarray, most: float) -> tuple[np.n
 
     The tolerance grows until there are at most so many faces.
     """
-    memory.demand(COLLAPSE_BYTES * len(faces), f"to collapse {len(faces):,} faces gently")
+    headroom.demand(COLLAPSE_BYTES * len(faces), f"to collapse {len(faces):,} faces gently")
     import manifold3d
 
     solid = manifold3d.Manifold(manifold3d.Mesh(points, faces.astype(np.uint32)))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from surfrecon import memory
+from surfrecon import headroom
 from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, PointCloud, object_bounds
 
@@ -61,7 +61,7 @@ class Scene:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
 
-        memory.demand(SCENE_BYTES[0] + SCENE_BYTES[1] * len(mesh.faces), f"a scene of {len(mesh.faces):,} faces")
+        headroom.demand(SCENE_BYTES[0] + SCENE_BYTES[1] * len(mesh.faces), f"a scene of {len(mesh.faces):,} faces")
         low, high = mesh.bounds()
         self.centre = (low + high) / 2
         self.radius = max(float(np.linalg.norm(high - low)) / 2, np.finfo(np.float32).tiny)

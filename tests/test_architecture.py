@@ -15,11 +15,11 @@ SOURCES = sorted(path for folder in ("surfrecon", "apps", "data_tools", "benchma
 PACKAGE = [path for path in SOURCES if path.parts[len(ROOT.parts)] in ("surfrecon", "apps", "data_tools")]
 OUTER = ("apps", "data_tools", "benchmarks", "examples")  # may import anything public
 
-FOUNDATION = {"geometry", "run", "errors", "memory"}
+FOUNDATION = {"geometry", "run", "errors", "headroom"}
 FITTING = {"checkpoints", "optimize"}
 ALLOWED = {  # part of surfrecon -> parts of surfrecon that it may import
     "errors": set(),
-    "memory": set(),
+    "headroom": set(),
     "run": set(),
     "geometry": {"errors"},
     "conventions": set(),

@@ -284,7 +284,7 @@ def test_json_is_alone_on_stdout(sphere, quick, folder):
 
 
 def test_too_little_memory_is_said_before_the_work(sphere, quick, folder, surfrecon, monkeypatch):
-    monkeypatch.setattr("surfrecon.memory.available", lambda: 1000)
+    monkeypatch.setattr("surfrecon.headroom.available", lambda: 1000)
     ended = surfrecon("scan", sphere.file, "-o", folder / "mesh.ply", *quick)
     assert ended.code == 3 and "are free; lower --resolution" in ended.err and names(folder) == []
 
@@ -321,7 +321,7 @@ def test_gate_asks_the_second_library_where_memory_suffices_alone(tmp_path, monk
     manifold = manifold3d.Manifold
     monkeypatch.setattr(manifold3d, "Manifold", lambda mesh: asked.append(1) or manifold(mesh))
     for free, times in ((None, 1), (100_000, 1), (1_000_000_000, 2)):
-        monkeypatch.setattr("surfrecon.memory.available", lambda free=free: free)
+        monkeypatch.setattr("surfrecon.headroom.available", lambda free=free: free)
         job.check_mesh_file(file, file)
         assert len(asked) == times
 

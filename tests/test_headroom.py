@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from surfrecon import memory
+from surfrecon import headroom
 
 
 def limited(code: str) -> subprocess.CompletedProcess:
@@ -20,28 +20,28 @@ def limited(code: str) -> subprocess.CompletedProcess:
 
 
 def test_memory_is_told_in_bytes():
-    free, peak = memory.available(), memory.peak()
+    free, peak = headroom.available(), headroom.peak()
     assert free is None or free > 2**20
     assert peak is None or peak > 2**24
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of addresses are Linux's")
 def test_a_limit_on_addresses_counts_as_memory():
-    assert 0.8e9 < int(limited("from surfrecon import memory\nprint(memory.available())").stdout) < 1e9
+    assert 0.8e9 < int(limited("from surfrecon import headroom\nprint(headroom.available())").stdout) < 1e9
 
 
 def test_what_is_not_there_is_a_memory_error_in_time(monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: 5_000_000)
-    memory.demand(4e6, "a little")
+    monkeypatch.setattr(headroom, "available", lambda: 5_000_000)
+    headroom.demand(4e6, "a little")
     with pytest.raises(MemoryError, match="too much takes 6 MB"):
-        memory.demand(6e6, "too much")
-    monkeypatch.setattr(memory, "available", lambda: None)
-    memory.demand(1e18, "whatever it is where the system says nothing")
+        headroom.demand(6e6, "too much")
+    monkeypatch.setattr(headroom, "available", lambda: None)
+    headroom.demand(1e18, "whatever it is where the system says nothing")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of addresses are Linux's")
 def test_a_scene_without_memory_for_it_is_an_error_and_no_crash():
     scene = "import numpy as np\nfrom surfrecon.geometry import Mesh\nfrom surfrecon.pictures import Scene\n"
-    fill = "from surfrecon import memory\nheld = np.zeros(memory.available() - 60_000_000, np.uint8)\n"
+    fill = "from surfrecon import headroom\nheld = np.zeros(headroom.available() - 60_000_000, np.uint8)\n"
     done = limited(f"import embreex.mesh_construction\n{scene}{fill}Scene(Mesh(np.eye(3), np.array([[0, 1, 2]])))")
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("MemoryError: a scene of 1 faces takes ")
