@@ -32,6 +32,7 @@ demo: venv
 	@echo "picture  demo/mesh.png"
 
 test: export OMP_WAIT_POLICY = passive
+test: export OMP_NUM_THREADS = 1  # of each of the two processes
 test: lint
 	$(BIN)/python -m pytest -n 2
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,6 +43,11 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     unwanted = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "demo", "*.run")
     shutil.copytree(ROOT, folder / "tree", ignore=unwanted)  # building leaves files behind
+    # Kernels that are compiled already aren't once more: that takes minutes, and .ci/run does it.
+    place = folder / f"tree/build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}/surfrecon/ops/native"
+    place.mkdir(parents=True)
+    for library in (ROOT / "surfrecon/ops/native").glob("libsurfrecon-*"):
+        shutil.copyfile(library, place / library.name)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(folder / "tree")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

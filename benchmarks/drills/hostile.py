@@ -23,7 +23,6 @@ from surfrecon.io import write_scan
 REFUSED, SOLID, EITHER = "refused", "solid", "refused or solid"
 LONGEST = 5.0  # processor seconds for a refusal
 MORE = 500e6  # bytes beyond what the command takes on a good file
-QUICK = 1  # of each family's cases in a rehearsal, the last
 
 Points = np.ndarray
 
@@ -241,7 +240,7 @@ def rows(folder: Path, quick: bool) -> Iterator[Row]:
     for family, cases in FAMILIES.items():
         if family == "E57" and find_spec("pye57") is None:  # an optional package, which makes the files as well
             continue
-        for case in cases[-QUICK:] if quick else cases:
+        for case in cases[1:2] if quick else cases:
             file = folder / case.file
             case.write(file)
             ended = tried(file, folder)

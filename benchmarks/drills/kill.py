@@ -15,7 +15,7 @@ from drills.hostile import ball
 from surfrecon.geometry import PointCloud
 from surfrecon.io import write_scan
 
-KILLS, QUICK = 20, 2
+KILLS, QUICK = 20, 1
 SETTINGS = 'preset = "paper"\nresolution = 40\n[gridpull]\nfinest = 32\nsteps = 400\nqueries = 2000\n'
 # Checkpoints as often as there is a new state: with the usual 30 s between two this would take half an hour.
 EAGER = "from surfrecon import checkpoints\ncheckpoints.INTERVAL = 0.0\n"
