@@ -34,7 +34,7 @@ demo: venv
 test: export OMP_WAIT_POLICY = passive
 test: export OMP_NUM_THREADS = 1  # of each of the two processes
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal  # neighbours stay together, and share what they set up
 
 lint: venv
 	$(BIN)/ruff check .

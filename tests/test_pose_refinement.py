@@ -54,9 +54,9 @@ def result(views) -> Refinement:
 
 # Measured: 0.41 degrees become 0.26 by 240 tracks, 0.20 by outlines, 0.12 by both.
 @pytest.mark.parametrize(("kind", "left"), [("keypoints", 0.75), ("outlines", 0.6), ("both", 0.4)])
-def test_disturbed_cameras_come_back_and_residuals_fall(views, kind, left):
+def test_disturbed_cameras_come_back_and_residuals_fall(views, result, kind, left):
     given = disturbed(of_kind(views, kind))
-    result = refined(given)
+    result = result if kind == "both" else refined(given)
     assert result.refined and result.after < 0.4 * result.before and "fits to" in str(result)
     assert degrees_between(result.views, views).mean() < left * degrees_between(given, views).mean()
     assert (result.tracks > 0) == (kind != "outlines") and (result.frontiers > 0) == (kind != "keypoints")

@@ -42,7 +42,7 @@ def test_the_network_alone_makes_the_solid(name, count):
     assert volume_iou(result.mesh, truth) > (0.85 if count == 400 else 0.9)
 
 
-@pytest.mark.parametrize("name", SOLIDS)
+@pytest.mark.parametrize("name", ["rod", "dumbbell"])
 def test_gridpull_goes_on_from_the_network(name):
     points, truth = cloud(SOLIDS[name], 2000, noise=0.001)
     alone, refined = (reconstruct(points, ConvONet(refine=refine), run=Run(device="cpu")) for refine in ("none", "balanced"))
