@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
+CGROUP = Path("/sys/fs/cgroup")  # of a container: limit, use, and what of it is a cache of files, which gives way
+CACHES = ("active_file", "inactive_file")
 
 
-def available() -> int | None:
-    """Bytes that this process may still take, a container's and `ulimit -v`'s limits included; None where the system doesn't say."""
-    known = [bytes for bytes in (_free(), free_addresses()) if bytes is not None]
+def available(*, swap: bool = False) -> int | None:
+    """Bytes that this process may still take, a container's and `ulimit -v`'s limits included; None where the system doesn't say.
+
+    Args:
+        swap: whether those on a disk count, which are slow.
+    """
+    known = [bytes for bytes in (_free(swap), free_addresses()) if bytes is not None]
     return min(known, default=None)
 
 
 def suffices(bytes: float) -> bool:
     """Whether so much more is there, as far as the system says."""
-    free = available()
+    free = available(swap=True)
     return free is None or bytes <= free
 
 
@@ -39,15 +43,17 @@ def free_addresses() -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit - used
 
 
-def _free() -> int | None:
+def _free(swap: bool) -> int | None:
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
+        free = 1024 * sum(int(lines[name].split()[0]) for name in (("MemAvailable", "SwapFree") if swap else ("MemAvailable",)))
     except (OSError, KeyError, ValueError):
         return None
     try:
-        return min(free, int(CGROUP_LIMIT.read_text()) - int(CGROUP_USED.read_text()))
-    except (OSError, ValueError):  # no container, or "max"
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        kinds = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        return min(free, limit - used + sum(int(kinds[cache]) for cache in CACHES))
+    except (OSError, ValueError, KeyError):  # no container, or "max"
         return free
 
 

@@ -30,12 +30,24 @@ def test_a_limit_on_addresses_counts_as_memory():
     assert 0.8e9 < int(limited("from surfrecon import headroom\nprint(headroom.available())").stdout) < 1e9
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
+def test_a_containers_limit_counts_but_not_its_cache_of_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(headroom, "CGROUP", tmp_path)
+    monkeypatch.setattr(headroom, "free_addresses", lambda: None)
+    kinds = "anon 9000000\nactive_file 5000000\ninactive_file 30000000\n"
+    for name, text in (("max", "50000000"), ("current", "49000000"), ("stat", kinds)):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert headroom.available() == 36_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert headroom.available() > 36_000_000
+
+
 def test_what_is_not_there_is_a_memory_error_in_time(monkeypatch):
-    monkeypatch.setattr(headroom, "available", lambda: 5_000_000)
+    monkeypatch.setattr(headroom, "available", lambda swap: 5_000_000)
     headroom.demand(4e6, "a little")
     with pytest.raises(MemoryError, match="too much takes 6 MB"):
         headroom.demand(6e6, "too much")
-    monkeypatch.setattr(headroom, "available", lambda: None)
+    monkeypatch.setattr(headroom, "available", lambda swap: None)
     headroom.demand(1e18, "whatever it is where the system says nothing")
 
 

@@ -321,7 +321,7 @@ def test_gate_asks_the_second_library_where_memory_suffices_alone(tmp_path, monk
     manifold = manifold3d.Manifold
     monkeypatch.setattr(manifold3d, "Manifold", lambda mesh: asked.append(1) or manifold(mesh))
     for free, times in ((None, 1), (100_000, 1), (1_000_000_000, 2)):
-        monkeypatch.setattr("surfrecon.headroom.available", lambda free=free: free)
+        monkeypatch.setattr("surfrecon.headroom.available", lambda swap, free=free: free)
         job.check_mesh_file(file, file)
         assert len(asked) == times
 
