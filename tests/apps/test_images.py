@@ -18,11 +18,12 @@ from surfrecon.data_tools.textures import stone
 from surfrecon.data_tools.view_writers import write_views
 from surfrecon.data_tools.views import render
 from surfrecon.errors import InputError
+from surfrecon.extract import marching_cubes
 from surfrecon.geometry import Mesh, Similarity
 from surfrecon.io import read_mesh
 from surfrecon.metrics import compare
 from surfrecon.repair import inspect
-from surfrecon.run import Run
+from surfrecon.run import Run, Step
 
 COARSE = ("--preset", "fast", "--resolution", 64)
 QUICK = "[neus2]\nsteps = 120\nrays = 1024\nlevels = 6\nlog2_entries = 14\n"
@@ -42,14 +43,32 @@ def blob(tmp_path_factory) -> tuple[Path, Mesh]:
     return folder, mesh
 
 
+class Seen:
+    """In place of a window: the surface of the last step that had one."""
+
+    surface: Mesh | None = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __call__(self, step: Step):
+        if step.surface is not None and step.done == step.total:
+            Seen.surface = marching_cubes(step.surface, resolution=32)
+
+
 @pytest.fixture(scope="module")
 def made(blob, tmp_path_factory):
     from surfrecon.apps.cli import main
 
     folder, _ = blob
     target = tmp_path_factory.mktemp("made") / "mesh.glb"
-    settings = folder.parent / "quick.toml"
-    assert main(["images", str(folder), "-o", str(target), "--settings", str(settings), "--hold-out", str(folder / "others")]) == 0
+    more = ["--settings", str(folder.parent / "quick.toml"), "--hold-out", str(folder / "others"), "--view"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("surfrecon.apps.preview.Preview", Seen)
+        assert main(["images", str(folder), "-o", str(target), *more]) == 0
     return target, json.loads((target.parent / "mesh.run" / "report.json").read_text())
 
 
@@ -58,6 +77,10 @@ def test_mesh_is_closed_and_near_the_truth_in_the_cameras_frame(made, blob):
     assert inspect(mesh).solid
     against = compare(mesh, blob[1], samples=3000)
     assert against.distance < 0.005 * against.diagonal
+
+
+def test_surface_is_shown_while_it_is_fitted(made):
+    assert inspect(Seen.surface).solid
 
 
 def test_texture_is_in_the_file_as_others_read_it(made):

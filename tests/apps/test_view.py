@@ -8,20 +8,14 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from solids import ball
 
-from surfrecon.data_tools.cameras import cameras_around
-from surfrecon.data_tools.textures import stone
-from surfrecon.data_tools.view_writers import write_views
-from surfrecon.data_tools.views import render
 from surfrecon.geometry import Mesh, PointCloud, directions_around
-from surfrecon.io import read_mesh, write_mesh, write_scan
-from surfrecon.repair import inspect
+from surfrecon.io import write_mesh, write_scan
 
 LIMIT = 120  # seconds for one window; Open3D takes up to 10 to load
 FAR = np.array([8e5, 5.8e6, 100.0])
@@ -203,17 +197,6 @@ def test_window_of_a_run_shows_surfaces_and_changes_nothing(display, sphere, qui
     done = called("scan", sphere.file, "-o", meshes[1], *quick, "--view", "-v", environment=display)
     assert int(re.search(r"the window showed (\d+) surfaces", done.stderr)[1]) >= 1
     assert meshes[0].read_bytes() == meshes[1].read_bytes()
-
-
-def test_window_shows_what_is_fitted_to_photographs(display, tmp_path):
-    mesh = ball(level=4)
-    cameras = cameras_around(mesh.vertices, directions_around(10), size=(64, 64))
-    write_views(replace(render(mesh, cameras, texture=stone(mesh.bounds(), 0)).views, depths=None), tmp_path / "photos")
-    (tmp_path / "quick.toml").write_text("[neus2]\nsteps = 40\nrays = 512\nlevels = 4\nlog2_entries = 12\n")
-    settings = ("--settings", tmp_path / "quick.toml", "--resolution", 48)
-    done = called("images", tmp_path / "photos", "-o", tmp_path / "mesh.ply", *settings, "--view", "-v", environment=display)
-    assert int(re.search(r"the window showed (\d+) surfaces", done.stderr)[1]) >= 1
-    assert inspect(read_mesh(tmp_path / "mesh.ply")).solid
 
 
 def test_closing_the_window_lets_the_run_go_on(display, monkeypatch):

@@ -52,7 +52,7 @@ def test_scan_keeps_crs_and_unit(suffix, unit, tmp_path):
 
 
 def test_stl_says_what_it_leaves_out_and_its_sidecar_tells(tmp_path, caplog):
-    write_mesh(Mesh(CORNERS + np.array([8e5, 5.8e6, 0.1]), FACES, crs=CRS, unit="m"), tmp_path / "mesh.stl")
+    write_mesh(Mesh(CORNERS + np.array([8e5 + 0.1, 5.8e6 + 0.1, 0]), FACES, crs=CRS, unit="m"), tmp_path / "mesh.stl")
     about = json.loads((tmp_path / "mesh.stl.origin.json").read_text())
     assert (about["crs"], about["unit"]) == (CRS, "m")
     assert any("no place for the coordinate reference system, unit" in line for line in caplog.messages)
