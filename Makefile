@@ -31,10 +31,11 @@ demo: venv
 	@echo "report   demo/mesh.run/report.html"
 	@echo "picture  demo/mesh.png"
 
+# Two processes, each on one thread; neighbouring tests stay together, and share what they set up.
 test: export OMP_WAIT_POLICY = passive
-test: export OMP_NUM_THREADS = 1  # of each of the two processes
+test: export OMP_NUM_THREADS = 1
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal  # neighbours stay together, and share what they set up
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: venv
 	$(BIN)/ruff check .
