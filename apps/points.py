@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--crop", nargs=6, type=float, metavar=CORNERS, help="only those in this box, in the file's coordinates")
     which.add_argument("--voxel", type=_side, metavar="SIZE", help="means over cells of this side, in the file's units")
     which.add_argument("--class", type=whole(0, 255), nargs="+", dest="classes", metavar="N", help="only these classes (LAS, LAZ)")
-    which.add_argument("--units", choices=tuple(SPELLINGS), help="what the file's numbers are; the mesh keeps them, report and mesh say so")
+    which.add_argument("--units", choices=tuple(SPELLINGS), help="what the file's numbers are; the mesh keeps them and says so")
 
 
 def asked(options: argparse.Namespace) -> bool:

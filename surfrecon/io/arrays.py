@@ -65,7 +65,7 @@ def read_npz(path: Path) -> PointCloud:
                 arrays[name] = read_array(file, info.file_size)
     if "points" not in arrays:
         raise InputError(f"it holds no array named 'points' (it has {', '.join(sorted(arrays)[:20]) or 'none'})")
-    known = {name: _text(arrays.pop(name)) for name in ("crs", "unit") if name in arrays}
+    known = {name: str(arrays.pop(name)) for name in ("crs", "unit") if name in arrays and _is_text(arrays[name])}
     known["unit"] = known["unit"] if known.get("unit") in UNITS else None
     parts = {name: arrays.pop(name) for name in VECTORS if name in arrays}
     rows = len(parts["points"]) if parts["points"].ndim else 0
@@ -78,8 +78,8 @@ def read_npz(path: Path) -> PointCloud:
     return attributes.scan(path, **parts, scalars=scalars, **known)
 
 
-def _text(array: np.ndarray) -> str | None:
-    return str(array) if array.dtype.kind == "U" and not array.ndim else None
+def _is_text(array: np.ndarray) -> bool:
+    return array.dtype.kind == "U" and not array.ndim
 
 
 def read_array(file: BinaryIO, size: int) -> np.ndarray:

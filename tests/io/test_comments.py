@@ -51,6 +51,12 @@ def test_scan_keeps_crs_and_unit(suffix, unit, tmp_path):
     assert np.array_equal(scan.points, CORNERS)
 
 
+def test_numbers_named_unit_are_a_field_of_npz(tmp_path):
+    np.savez(tmp_path / "scan.npz", points=CORNERS, unit=np.arange(4))
+    scan = read_scan(tmp_path / "scan.npz")
+    assert scan.unit is None and np.array_equal(scan.scalars["unit"], np.arange(4))
+
+
 def test_stl_says_what_it_leaves_out_and_its_sidecar_tells(tmp_path, caplog):
     write_mesh(Mesh(CORNERS + np.array([8e5 + 0.1, 5.8e6 + 0.1, 0]), FACES, crs=CRS, unit="m"), tmp_path / "mesh.stl")
     about = json.loads((tmp_path / "mesh.stl.origin.json").read_text())
