@@ -97,7 +97,7 @@ def exported(source: Mesh, options: argparse.Namespace) -> tuple[Mesh, dict[str,
 
 def _check(mesh: Mesh, file: Path, shown: Path) -> None:
     """The file, read back: solid if the mesh is, else with the faces that the mesh has."""
-    from surfrecon.apps.job import check_mesh_file
+    from surfrecon.apps.gate import check_mesh_file
     from surfrecon.io import read_mesh
     from surfrecon.repair import inspect
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surfrecon.apps.options import seconds, whole
-from surfrecon.errors import InputError, ResourceError, SurfreconError
+from surfrecon.errors import InputError, ResourceError
 from surfrecon.settings import Choices
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("surfrecon")
 
 REFUSED_EXCESS = 4  # an estimate of this many times the free memory is refused; a smaller excess is only warned about
-EXACT_SUFFIXES = (".ply", ".glb")
-MIN_FACES_FOR_SECOND_OPINION = 100  # manifold3d collapses what is tiny
-SECOND_OPINION_BYTES = 500  # a face: manifold3d takes 380, and ends the process with a segmentation fault where it can't have them
 
 
 @dataclass(frozen=True)
@@ -204,48 +201,6 @@ def _done(
             return _reconstruct(job, scan, method, choices, run, output, {"command": options.command, **plan}, before)
 
 
-def check_mesh_file(file: Path, shown: Path) -> None:
-    """The final gate: the file itself, read back, bounds a body once vertices at one place are taken as one.
-
-    Another library looks as well, where memory suffices for that.
-
-    Args:
-        file: what was written.
-        shown: its name in the error.
-    Raises:
-        SurfreconError: it doesn't.
-    """
-    import numpy as np
-
-    from surfrecon import headroom
-    from surfrecon.geometry import Mesh
-    from surfrecon.io import read_mesh
-    from surfrecon.repair import inspect
-
-    stored = read_mesh(file)
-    vertices, vertex = np.unique(stored.vertices, axis=0, return_inverse=True)
-    mesh = Mesh(vertices, vertex.reshape(-1)[stored.faces])
-    report = inspect(mesh)
-    reason = None
-    if not report.solid:
-        reason = (
-            f"{report.boundary_edges} open edges, {report.nonmanifold_edges} non-manifold edges, {report.nonmanifold_vertices} "
-            f"non-manifold vertices, {report.inconsistent_edges} inconsistent edges, volume {report.volume:.3g}"
-        )
-    elif not headroom.suffices(SECOND_OPINION_BYTES * report.faces):
-        log.debug("no second opinion on %s: memory is short", shown)
-    elif report.faces >= MIN_FACES_FOR_SECOND_OPINION:
-        import manifold3d
-
-        low, high = mesh.bounds()
-        local = ((vertices - low) / (high - low).max()).astype(np.float32)  # manifold3d computes in float32
-        status = manifold3d.Manifold(manifold3d.Mesh(local, mesh.faces.astype(np.uint32))).status()
-        reason = None if status == manifold3d.Error.NoError else f"manifold3d says {status.name}"
-    if reason:
-        advice = "" if shown.suffix.lower() in EXACT_SUFFIXES else "; .ply and .glb keep coordinates best"
-        raise SurfreconError(f"{shown} isn't solid when read back ({reason}), so it was not kept{advice}")
-
-
 @contextmanager
 def _heard(sentences: list[str], level: int) -> Iterator[None]:
     """Add what is logged, from a level on, to a list, each sentence once; signs of progress aside."""
@@ -354,6 +309,7 @@ def _reconstruct(
     """Do the work, write the files, and return the report and the result."""
     from surfrecon.apps.console import to_json
     from surfrecon.apps.files import staged
+    from surfrecon.apps.gate import check_mesh_file
     from surfrecon.apps.report import assemble
     from surfrecon.checkpoints import Checkpoints
     from surfrecon.io import write_mesh

@@ -20,7 +20,6 @@ GENTLER = 5.0  # times as many faces are kept at most where fewer would not stay
 COARSEST = 0.004  # of the longest side: by so much a solid's simplified surface may be off where collapses are to be gentle
 TRIES = ((1.0, 3), (1.0, 5), (0.97, 4), (1.0, 7), (1.05, 5), (1.15, 6), (1.3, 5))  # times as many faces, and how greedily: see decimated()
 ENOUGH = 1.02  # times as many faces as asked for are few enough to look no further
-COLLAPSE_BYTES = 500  # a face: manifold3d takes 380, and crashes without them
 SAMPLES = 20_000  # on either surface, besides the vertices, where they are compared
 CLOSE_ENOUGH = 1.1  # ratio of face counts at which the search for the fewest within an error ends
 TINY = np.finfo(float).tiny
@@ -166,7 +165,7 @@ def _collapsed(points: np.ndarray, faces: np.ndarray, most: float) -> tuple[np.n
 
     The tolerance grows until there are at most so many faces.
     """
-    headroom.demand(COLLAPSE_BYTES * len(faces), f"to collapse {len(faces):,} faces gently")
+    headroom.demand(headroom.MANIFOLD3D_BYTES * len(faces), f"to collapse {len(faces):,} faces gently")
     import manifold3d
 
     solid = manifold3d.Manifold(manifold3d.Mesh(points, faces.astype(np.uint32)))

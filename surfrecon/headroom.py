@@ -7,6 +7,7 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")  # of a container: limit, use, and what of it is a cache of files, which gives way
 CACHES = ("active_file", "inactive_file")
+MANIFOLD3D_BYTES = 500  # a face: it takes 380, and ends the process with a segmentation fault where it can't have them
 
 
 def available(*, swap: bool = False) -> int | None:

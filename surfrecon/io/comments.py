@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from surfrecon.geometry import UNITS, Mesh, PointCloud
 
 LINE = re.compile(r"(crs|unit)\s+(.+)")
+REMARK = re.compile(rb"^# *((?:crs|unit) [^\r\n]*)", re.MULTILINE)
 
 
 def said(item: PointCloud | Mesh) -> list[str]:
@@ -31,3 +32,8 @@ def heard(lines: Iterable[str]) -> dict[str, str | None]:
         if found[name] is None and (name == "crs" or value in UNITS):
             found[name] = value
     return found
+
+
+def heard_in(text: bytes) -> dict[str, str | None]:
+    """The same of a whole file in which comments begin with #."""
+    return heard(line.decode(errors="replace") for line in REMARK.findall(text))

@@ -16,7 +16,7 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh, TexturedMesh
 from surfrecon.io import attributes
 from surfrecon.io.atomic import replacing
-from surfrecon.io.comments import heard, said
+from surfrecon.io.comments import heard_in, said
 from surfrecon.io.numbers import parse_numbers, parse_table
 from surfrecon.io.ply import triangles
 from surfrecon.io.rounding import needs_double
@@ -43,8 +43,7 @@ def read_mesh(path: Path) -> Mesh:
     parts = {"points": table[:, :3], "colors": table[:, 3:6] if table.shape[1] >= 6 else None}
     if len(normals) == len(vertices) and np.array_equal(normal_of_corner, corners):
         parts["normals"] = parse_table(normals, "lines 'vn'")[:, :3]
-    remarks = re.findall(rb"\n# *((?:crs|unit) [^\r\n]*)", text)
-    return attributes.mesh(path, triangles(lengths, corners - 1), **parts, **heard(line.decode(errors="replace") for line in remarks))
+    return attributes.mesh(path, triangles(lengths, corners - 1), **parts, **heard_in(text))
 
 
 def _corners(text: bytes, count: int) -> tuple[np.ndarray, np.ndarray | None]:

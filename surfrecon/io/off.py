@@ -11,7 +11,7 @@ from surfrecon.errors import InputError
 from surfrecon.geometry import Mesh
 from surfrecon.io.atomic import replacing
 from surfrecon.io.attributes import left_out
-from surfrecon.io.comments import heard, said
+from surfrecon.io.comments import heard_in, said
 from surfrecon.io.numbers import parse_numbers, parse_table
 from surfrecon.io.ply import triangles
 from surfrecon.io.rounding import needs_double
@@ -22,7 +22,7 @@ CHUNK = 2**16  # rows formatted at a time
 def read_mesh(path: Path) -> Mesh:
     """Vertices and faces as the file numbers them, polygons cut into fans; colours and normals are passed over."""
     text = path.read_bytes()
-    remarks = re.findall(rb"^# *((?:crs|unit) [^\r\n]*)", text, re.MULTILINE)
+    known = heard_in(text)
     text = re.sub(rb"#[^\r\n]*", b"", text)
     head = re.match(rb"\s*(ST)?C?N?OFF", text)  # the counts may follow on the same line
     if not head or b"\0" in text[:4096]:
@@ -35,8 +35,7 @@ def read_mesh(path: Path) -> Mesh:
     vertices, faces = counts[:2].tolist()
     if len(lines) != vertices + faces:
         raise InputError(f"its header promises {vertices} vertices and {faces} faces, but {len(lines)} lines follow: it was cut short")
-    points, known = parse_table(lines[:vertices], "vertices")[:, :3], heard(line.decode(errors="replace") for line in remarks)
-    return Mesh(points, _faces(lines[vertices:]), **known)
+    return Mesh(parse_table(lines[:vertices], "vertices")[:, :3], _faces(lines[vertices:]), **known)
 
 
 def write_mesh(mesh: Mesh, path: Path) -> list[str]:
